@@ -1,0 +1,76 @@
+# make demo | test | lint | docs | env | clean
+#
+# Needs python3 (3.10 or newer), make and git. Everything else comes from uv.lock into .venv, by the uv on
+# PATH or, where there is none, by one that is fetched into build/uv and keeps its cache and interpreters in
+# build/ as well: nothing outside this folder is written.
+
+.PHONY: help env demo test lint docs clean print-uv
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+JOBS ?= 2
+UV := $(if $(shell uv --version 2>/dev/null),uv,$(CURDIR)/build/uv/bin/uv)
+BIN := .venv/bin
+
+ifneq ($(UV),uv)
+export UV_CACHE_DIR := $(CURDIR)/build/uv-cache
+export UV_PYTHON_INSTALL_DIR := $(CURDIR)/build/python
+endif
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+unexport VIRTUAL_ENV
+
+help:
+	@echo "make demo   train DAT-Tiny on the built-in digits, measure it and name some of them"
+	@echo "make test   run all tests (JOBS=2 processes)"
+	@echo "make lint   ruff and mypy"
+	@echo "make docs   build the documentation into site/"
+	@echo "make env    only make the environment, in .venv"
+	@echo "make clean  remove what these commands made, runs/ excepted"
+
+env: .venv/.from-lock
+
+# Offline afterwards: the other targets call what lies in .venv.
+.venv/.from-lock: pyproject.toml uv.lock $(filter-out uv,$(UV))
+	$(UV) sync --frozen --all-groups
+	@touch $@
+
+# Debian splits venv from Python, other images leave pip out: one of the two is enough.
+$(CURDIR)/build/uv/bin/uv:
+	@echo "Fetching uv into build/uv"
+	@rm -rf build/uv && mkdir -p build
+	@{ $(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet --no-cache-dir uv; } >build/uv.log 2>&1 \
+	|| { rm -rf build/uv && $(PYTHON) -m pip install --quiet --no-cache-dir --target build/uv uv; } >>build/uv.log 2>&1 \
+	|| { cat build/uv.log; \
+	     echo "uv could not be fetched with $(PYTHON). If venv and pip are missing, install them (Debian, Ubuntu:"; \
+	     echo "apt install python3-venv python3-pip) or install uv (https://docs.astral.sh/uv), then run make again."; \
+	     exit 1; } >&2
+	@touch $@
+
+demo: env
+	$(BIN)/dat fit --config tiny --trainer.max_epochs 4 --output_dir runs --name demo
+	@set -e; run=$$(ls -dt runs/demo/version_* | head -n 1); set -x; \
+	$(BIN)/dat validate --weights "$$run"; \
+	$(BIN)/python docs/examples/digits_to_images.py "$$run/digits"; \
+	$(BIN)/dat predict --weights "$$run" --top_k 1 "$$run/digits"; \
+	{ set +x; } 2>/dev/null; echo; \
+	echo "Each file is named after the digit that it shows; none of them was trained on."; \
+	echo "The run: $$run (metrics.csv, config.yaml, best.safetensors: the weights, digits/: the pictures)"
+
+# One thread a process: the processes share the cores already.
+test: env
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) $(PYTEST_ARGS)
+
+lint: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+docs: env
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache
+
+# For .ci/run, which builds and installs the wheel with the same uv.
+print-uv: env
+	@echo $(UV)
