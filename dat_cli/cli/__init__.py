@@ -1,0 +1,1 @@
+"""What a person types: parsing, output, the error wall."""

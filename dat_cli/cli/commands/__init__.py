@@ -1,0 +1,1 @@
+"""Commands that are not LightningCLIs: one file each, without torch at import."""
