@@ -1,0 +1,130 @@
+"""Deformable attention: keys and values are sampled at positions learned from the image (DAT, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+from dat_cli.catalog import Generation
+from dat_cli.models.layers import DepthwiseConv
+from dat_cli.ops.bilinear import bilinear_sample
+from dat_cli.ops.deformable import deformable_attention
+from dat_cli.ops.points import query_points, reference_points
+
+
+class DeformableAttention(nn.Module):
+    """Multi-head attention of every position to sampled ones, (B, H, W, C) -> (B, H, W, C).
+
+    Complexity (DAT, equation 10): 2 HW N C + 2 HW C^2 + 2 N C^2 for the attention with N = HW / r^2 sampled keys, and
+    (k^2 + 2) N C for the offsets.
+
+    To see where a block looks, hook its submodule ``points``, whose output is the positions:
+    ``block.points.register_forward_hook(lambda module, inputs, positions: ...)``.
+
+    Args:
+        dim: Channels, C.
+        heads: Attention heads, h; divides C.
+        groups: Groups of channels with sampling points of their own, G; divides C and h.
+        bias_size: (H0, W0), size of the map that the table of position bias is made for. At another size the table
+            stretches over the map.
+        stride: Positions between two reference points, r.
+        offset_kernel: Size of the depthwise convolution that predicts offsets, k.
+        offset_range: Largest offset in cells of the sampled grid, s; if negative, offsets are free and positions are
+            held inside the map.
+        generation: Whose coordinates: ``dat`` or ``dat_pp``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        groups: int,
+        bias_size: tuple[int, int],
+        *,
+        stride: int = 1,
+        offset_kernel: int = 5,
+        offset_range: float = -1.0,
+        generation: Generation = "dat_pp",
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.groups = groups
+        self.generation: Generation = generation
+        self.points = SamplingPoints(dim // groups, groups, stride, offset_kernel, offset_range, generation)
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+        self.rpe_table = nn.Parameter(torch.empty(heads, 2 * bias_size[0] - 1, 2 * bias_size[1] - 1))
+        nn.init.trunc_normal_(self.rpe_table, std=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        query = self.query(x)
+        positions = self.points(query)  # (B, G, Hk, Wk, 2)
+        sampled = self._sample(x, positions)  # (B, N, C)
+        query, key, value = (
+            part.unflatten(-1, (self.heads, -1)) for part in (query, self.key(sampled), self.value(sampled))
+        )
+        grid = query_points(height, width, self.generation, like=positions)
+        attended = deformable_attention(query, key, value, self.rpe_table, grid, positions.flatten(2, 3))
+        return self.proj(attended.flatten(3))
+
+    def _sample(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Sample each group's channels at its positions: (B, N, C), channels group-major."""
+        maps = x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2)  # (B, G, C / G, H, W)
+        sampled = bilinear_sample(maps.flatten(0, 1), positions.flatten(0, 1))  # (B G, C / G, Hk, Wk)
+        return sampled.unflatten(0, (-1, self.groups)).flatten(3).flatten(1, 2).transpose(1, 2)
+
+
+class SamplingPoints(nn.Module):
+    """The positions that queries ask for: reference points moved by offsets (DAT, section 3.2 and figure 2b).
+
+    The offsets come from the queries by a small network that the groups share. Its last layer and all coordinates are
+    float32 or finer, whatever the precision of the rest.
+
+    (B, H, W, G D) -> (B, G, Hk, Wk, 2), normalised (y, x): -1 and 1 are the first and the last cell's centre.
+
+    Args:
+        dim: Channels of a group, D.
+        groups: G.
+        stride: r.
+        kernel: k.
+        offset_range: s.
+        generation: Whose coordinates.
+    """
+
+    def __init__(
+        self, dim: int, groups: int, stride: int, kernel: int, offset_range: float, generation: Generation
+    ) -> None:
+        super().__init__()
+        self.groups = groups
+        self.offset_range = offset_range
+        self.generation: Generation = generation
+        padding = 0 if generation == "dat_pp" and kernel == stride else kernel // 2
+        self.conv = DepthwiseConv(dim, kernel, stride, padding)
+        self.norm = nn.LayerNorm(dim)
+        self.proj = nn.Linear(dim, 2, bias=False)
+
+    def forward(self, query: Tensor) -> Tensor:
+        by_group = query.unflatten(-1, (self.groups, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1)  # (B G, H, W, D)
+        hidden = F.gelu(self.norm(self.conv(by_group)))
+        with torch.autocast(hidden.device.type, enabled=False):
+            positions = self._positions(self._offsets(hidden))
+        return positions.unflatten(0, (-1, self.groups))
+
+    def _offsets(self, hidden: Tensor) -> Tensor:
+        """(B G, Hk, Wk, 2), in units of normalised coordinates."""
+        coordinate = torch.promote_types(hidden.dtype, torch.float32)
+        offsets = F.linear(hidden.to(coordinate), self.proj.weight.to(coordinate))
+        if self.offset_range < 0:
+            return offsets
+        cells = [size - 1 if self.generation == "dat_pp" else size for size in offsets.shape[1:3]]
+        return self.offset_range * offsets.tanh() / offsets.new_tensor([max(1, size) for size in cells])
+
+    def _positions(self, offsets: Tensor) -> Tensor:
+        positions = reference_points(offsets.shape[1], offsets.shape[2], self.generation, like=offsets) + offsets
+        if self.offset_range >= 0:
+            return positions
+        return positions.tanh() if self.generation == "dat" else positions.clamp(-1, 1)

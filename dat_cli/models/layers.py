@@ -1,0 +1,94 @@
+"""What stands around the attentions: stem, downsampling, MLPs, local perception.
+
+Feature maps are (B, H, W, C) everywhere inside the network, so that norms and linear layers need no change of layout;
+convolutions see the same memory as a channels-last (B, C, H, W).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+
+def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a convolution to a (B, H, W, C) map: (B, H', W', C')."""
+    return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class DepthwiseConv(nn.Conv2d):
+    """One filter for each channel, (B, H, W, C) -> (B, H', W', C)."""
+
+    def __init__(self, dim: int, kernel: int, stride: int = 1, padding: int | None = None) -> None:
+        padding = kernel // 2 if padding is None else padding
+        super().__init__(dim, dim, kernel, stride, padding, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class PatchStem(nn.Module):
+    """Patches of 4 x 4 pixels, (B, C, H, W) -> (B, H/4, W/4, dim); generation dat."""
+
+    def __init__(self, in_chans: int, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, dim, 4, stride=4)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.norm(convolve(self.conv, image.permute(0, 2, 3, 1)))
+
+
+class ConvStem(nn.Module):
+    """Two overlapping 3 x 3 convolutions of stride 2, (B, C, H, W) -> (B, H/4, W/4, dim); DAT++, section 3.4."""
+
+    def __init__(self, in_chans: int, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, dim // 2, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(dim // 2)
+        self.conv2 = nn.Conv2d(dim // 2, dim, 3, stride=2, padding=1)
+        self.norm2 = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.norm(convolve(self.conv, image.permute(0, 2, 3, 1)))
+        return self.norm2(convolve(self.conv2, F.gelu(x)))
+
+
+class Downsample(nn.Module):
+    """Between stages, (B, H, W, dim) -> (B, H/2, W/2, out_dim).
+
+    Args:
+        dim: Channels in.
+        out_dim: Channels out.
+        overlapping: 3 x 3 windows as in DAT++, instead of 2 x 2.
+    """
+
+    def __init__(self, dim: int, out_dim: int, *, overlapping: bool) -> None:
+        super().__init__()
+        kernel, padding = (3, 1) if overlapping else (2, 0)
+        self.conv = nn.Conv2d(dim, out_dim, kernel, stride=2, padding=padding, bias=False)
+        self.norm = nn.LayerNorm(out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(convolve(self.conv, x))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU, (B, H, W, C) -> (B, H, W, C).
+
+    Args:
+        dim: Channels.
+        expansion: Hidden channels for each channel.
+        depthwise: Add a 3 x 3 depthwise convolution of the hidden map to itself, as in DAT++.
+    """
+
+    def __init__(self, dim: int, expansion: int = 4, *, depthwise: bool = False) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, expansion * dim)
+        self.depthwise = DepthwiseConv(expansion * dim, 3) if depthwise else None
+        self.down = nn.Linear(expansion * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(x)
+        if self.depthwise is not None:
+            x = x + self.depthwise(x)
+        return self.down(F.gelu(x))

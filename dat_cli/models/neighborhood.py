@@ -1,0 +1,38 @@
+"""Neighbourhood attention as a layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+from dat_cli.ops.neighborhood import neighborhood_attention
+
+
+class NeighborhoodAttention(nn.Module):
+    """Multi-head self-attention to the K x K nearest positions, (B, H, W, C) -> (B, H, W, C).
+
+    As in NAT (Hassani et al., CVPR 2023) with relative position bias; needs no package of compiled kernels. Maps
+    smaller than K are padded with zeros at the right and the bottom.
+
+    Args:
+        dim: Channels, C.
+        heads: Attention heads; divides C.
+        kernel: K, odd.
+    """
+
+    def __init__(self, dim: int, heads: int, kernel: int = 7) -> None:
+        super().__init__()
+        self.heads = heads
+        self.kernel = kernel
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.rpb = nn.Parameter(torch.empty(heads, 2 * kernel - 1, 2 * kernel - 1))
+        nn.init.trunc_normal_(self.rpb, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        x = F.pad(x, (0, 0, 0, max(0, self.kernel - width), 0, max(0, self.kernel - height)))
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(3)  # each (B, H, W, h, d)
+        attended = neighborhood_attention(query, key, value, self.rpb, self.kernel)
+        return self.proj(attended.flatten(3))[:, :height, :width]

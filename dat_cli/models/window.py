@@ -1,0 +1,89 @@
+"""Attention inside windows, and inside windows shifted by half their size (Swin, Liu et al., ICCV 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention in non-overlapping M x M windows, (B, H, W, C) -> (B, H, W, C).
+
+    Sizes that M does not divide are padded with zeros at the right and the bottom; the padding is seen as it is in
+    the authors' detection code, not masked.
+
+    Args:
+        dim: Channels, C.
+        heads: Attention heads; divides C.
+        window: M.
+        shifted: Roll the map by ceil(M / 2) first, so that windows straddle those of the block before; pairs from
+            different sides of the seam are kept apart. (Swin rolls by floor(M / 2).)
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(self, dim: int, heads: int, window: int = 7, *, shifted: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = window
+        self.shift = -(-window // 2) if shifted else 0
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        self.register_buffer("relative_position_index", _relative_position_index(window), persistent=False)
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        x = F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), dims=(1, 2))
+        x = self.proj(self._attend(self.qkv(x)))
+        if self.shift:
+            x = x.roll((self.shift, self.shift), dims=(1, 2))
+        return x[:, :height, :width]
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        """(B, H, W, 3 C) -> (B, H, W, C), H and W divisible by M."""
+        batch, height, width, _ = qkv.shape
+        size = self.window
+        x = qkv.view(batch, height // size, size, width // size, size, 3, self.heads, -1)
+        x = x.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, batch, -1, self.heads, size * size, x.shape[-1])
+        bias = self._bias().to(qkv.dtype)  # (h, M M, M M)
+        if self.shift:
+            seams = _seams(height, width, size, self.shift, like=bias)  # (n, 1, M M, M M)
+            query, key, value = x.flatten(2, 3)  # each (B, n h, M M, d)
+            mask = (bias + seams).flatten(0, 1)
+        else:
+            query, key, value = x.flatten(1, 2)  # each (B n, h, M M, d)
+            mask = bias
+        x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
+        x = x.reshape(batch, height // size, width // size, self.heads, size, size, -1)
+        return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
+
+    def _bias(self) -> Tensor:
+        pairs = self.window**2
+        bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
+        return bias.view(pairs, pairs, self.heads).permute(2, 0, 1)
+
+
+def _relative_position_index(window: int) -> Tensor:
+    """(M M, M M): row of the bias table for each query and key of a window, row offset major."""
+    offset = torch.arange(window)[:, None] - torch.arange(window) + window - 1  # (M, M)
+    index = offset[:, None, :, None] * (2 * window - 1) + offset[None, :, None, :]
+    return index.reshape(window**2, window**2)
+
+
+def _seams(height: int, width: int, window: int, shift: int, like: Tensor) -> Tensor:
+    """(n, 1, M M, M M): -100 between positions of a window that the roll brought from different sides."""
+    rows, columns = _regions(height, window, shift, like), _regions(width, window, shift, like)
+    region = rows[:, None, :, None] * 3 + columns[None, :, None, :]  # (H / M, W / M, M, M)
+    region = region.flatten(2).flatten(0, 1)  # (n, M M)
+    return (region[:, :, None] != region[:, None]).to(like.dtype)[:, None] * -100.0
+
+
+def _regions(size: int, window: int, shift: int, like: Tensor) -> Tensor:
+    """(size / M, M): 0, 1 or 2 along one axis, cut at -M and at -shift."""
+    position = torch.arange(size, device=like.device)
+    return ((position >= size - window).long() + (position >= size - shift).long()).view(-1, window)

@@ -1,0 +1,52 @@
+"""Normalised coordinates of the cells of a map, as each generation defines them.
+
+Every axis runs from -1 to 1; (y, x) order. The two definitions of reference points are those of the authors' code,
+which the published weights rely on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dat_cli.catalog import Generation
+
+
+def reference_points(height: int, width: int, generation: Generation, like: Tensor) -> Tensor:
+    """Where sampling points stand before they are moved (DAT, section 3.2): (H, W, 2).
+
+    DAT: centre of cell i at (i + 0.5) / H. DAT++: (i + 0.5) / (H - 1), which is off-centre; 0 for a single cell.
+
+    Args:
+        height: Rows of the grid.
+        width: Columns of the grid.
+        generation: Which definition.
+        like: Gives the type and the device.
+    """
+    return _grid(_centres(height, generation, like), _centres(width, generation, like))
+
+
+def query_points(height: int, width: int, generation: Generation, like: Tensor) -> Tensor:
+    """Where queries stand when the position bias looks up their distance to a key: (H, W, 2).
+
+    DAT: cell centres as above. DAT++: i / (H - 1), from border to border; 0 for a single cell.
+    """
+    if generation == "dat":
+        return reference_points(height, width, generation, like)
+    return _grid(_corners(height, like), _corners(width, like))
+
+
+def _centres(size: int, generation: Generation, like: Tensor) -> Tensor:
+    if generation == "dat_pp" and size == 1:
+        return like.new_zeros(1)
+    cells = torch.arange(size, dtype=like.dtype, device=like.device) + 0.5
+    return cells / (size if generation == "dat" else size - 1) * 2 - 1
+
+
+def _corners(size: int, like: Tensor) -> Tensor:
+    cells = torch.arange(size, dtype=like.dtype, device=like.device)
+    return cells / (size - 1) * 2 - 1 if size > 1 else cells
+
+
+def _grid(rows: Tensor, columns: Tensor) -> Tensor:
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
