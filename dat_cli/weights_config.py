@@ -83,8 +83,9 @@ class WeightsConfig:
             entries = _entries("the configuration", data, cls, required=("architecture", "classes", "preprocessing"))
             shown = _entries("preprocessing", entries["preprocessing"], Preprocessing, required=("input_size",))
             entries["classes"] = _tuple("classes", entries["classes"])
-            lists = {name: _tuple(name, shown[name]) for name in ("input_size", "mean", "std") if name in shown}
-            shown.update(lists)
+            for name in ("input_size", "mean", "std"):
+                if name in shown:
+                    shown[name] = _tuple(name, shown[name])
             entries["preprocessing"] = Preprocessing(**shown)
             return cls(**entries)
         except WeightsError as error:
