@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, overload
 
-from torch import nn
-
 from dat_cli.catalog import Variant, get_variant
 from dat_cli.errors import ModelError
 from dat_cli.models.dat import DAT
+from dat_cli.models.features import FeaturePyramid
 
 
 @overload
@@ -41,7 +40,7 @@ def create_model(
     drop_path_rate: float | None = None,
     features_only: Literal[True],
     out_indices: Sequence[int] = (0, 1, 2, 3),
-) -> nn.Module: ...
+) -> FeaturePyramid: ...
 
 
 def create_model(
@@ -56,7 +55,7 @@ def create_model(
     drop_path_rate: float | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] = (0, 1, 2, 3),
-) -> nn.Module:
+) -> DAT | FeaturePyramid:
     """Build a published variant with new weights.
 
     Args:
@@ -69,8 +68,7 @@ def create_model(
         global_pool: ``avg``, or an empty string for unpooled maps.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth of the last block; None for none.
-        features_only: Return a network whose output is a list of maps (B, C, H/4, W/4) to (B, C, H/32, W/32), and
-            whose ``feature_info`` tells their channels and reductions.
+        features_only: Return the maps of several stages instead, for detection and segmentation.
         out_indices: Which stages' maps, with ``features_only``.
 
     Raises:
@@ -90,9 +88,7 @@ def create_model(
     )
     if not features_only:
         return model
-    from timm.models import FeatureGetterNet  # takes seconds, and few need it
-
-    return FeatureGetterNet(model, out_indices=model.prune_intermediate_layers(out_indices, prune_norm=True))
+    return FeaturePyramid(model, out_indices)
 
 
 def default_cfg(variant: Variant) -> dict[str, Any]:

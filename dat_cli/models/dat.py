@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,7 @@ class DAT(nn.Module):
             Stage(variant, index, map_size, rates[end - depth : end])
             for index, (map_size, depth, end) in enumerate(zip(maps, variant.depths, ends, strict=True))
         )
-        self.norm = nn.LayerNorm(self.num_features)
+        self.norm: nn.Module = nn.LayerNorm(self.num_features)
         self.reset_classifier(num_classes, global_pool)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class DAT(nn.Module):
         if output_fmt not in ("NCHW", "NHWC"):
             raise ModelError(f"output_fmt is {output_fmt!r}", hint="NCHW and NHWC are known")
         stages = list(self.stages)[: max(wanted) + 1 if stop_early else None]
-        last = len(self.stages) - 1
+        last = len(self.variant.dims) - 1  # the norm fits no other
         x = self.stem(self._checked(x))
         maps = []
         for index, stage in enumerate(stages):
@@ -129,7 +129,7 @@ class DAT(nn.Module):
             maps = [each.permute(0, 3, 1, 2).contiguous() for each in maps]
         if intermediates_only:
             return maps
-        final = self.norm(x) if len(stages) == len(self.stages) == len(self.variant.dims) else x
+        final = self.norm(x) if len(stages) == last + 1 else x
         return final.permute(0, 3, 1, 2), maps
 
     def prune_intermediate_layers(
@@ -160,7 +160,7 @@ class DAT(nn.Module):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more time."""
         for stage in self.stages:
-            stage.grad_checkpointing = enable
+            cast("Stage", stage).grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
         """Names of the position-bias tables that the published recipe does not decay (``rpb`` is decayed)."""
@@ -193,9 +193,10 @@ class DAT(nn.Module):
 
 def _map_sizes(size: int, *, round_up: bool) -> list[int]:
     """One side of the four stages' maps for an image side."""
-    halve = (lambda side: (side + 1) // 2) if round_up else (lambda side: side // 2)
-    sides = list(accumulate(range(5), lambda side, _: halve(side), initial=size))
-    return sides[2:6]
+    sides = [size]
+    for _ in range(5):  # the stem halves twice
+        sides.append((sides[-1] + round_up) // 2)
+    return sides[2:]
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
