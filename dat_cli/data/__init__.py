@@ -1,0 +1,1 @@
+"""Images in, batches out: decoding, sources of labelled pictures, transforms and the data module."""

@@ -1,0 +1,193 @@
+"""The data module of classification: a source of pictures in, batches out."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dat_cli.catalog import Preprocessing
+from dat_cli.data.damage import leave_out_damaged
+from dat_cli.data.dataset import ImageDataset
+from dat_cli.data.machine import default_workers
+from dat_cli.data.samples import Samples, Source
+from dat_cli.data.sources import open_source
+from dat_cli.data.transforms import eval_transform, train_transform
+from dat_cli.data.walk import printable
+from dat_cli.errors import DataError, UsageError
+
+Part = Literal["train", "val", "test"]
+Loader = DataLoader[tuple[Tensor, int]]
+
+_SMALLEST = 32  # pixels: what the networks halve five times
+
+
+class ImageDataModule(LightningDataModule):
+    """Labelled pictures of one source, decoded, transformed and batched.
+
+    Batches are ``(images (B, C, H, W) float32, labels (B,) int64)``. Before the first of them every file of the
+    parts that a run uses is decoded once, see ``damage.leave_out_damaged``.
+
+    Args:
+        source: ``digits``, which is built in, or a folder with a subfolder of images for each class.
+        image_size: Height and width that the network is given; by default what the weights or the source suggest.
+        batch_size: Pictures in a batch.
+        num_workers: Processes that load data; by default what suits the machine and the source, 0 for the digits.
+        val_fraction: Part of each class that is held out for validation where the source has no such part.
+        seed: Of that choice, of the order of training pictures and of their random crops.
+        damaged: A damaged file is an ``error`` before the first step, or left out (``skip``) and named in the log.
+        crop_scale: Smallest and largest part of a picture's area that a random crop takes; by default what suits
+            the source.
+        flip: Probability of a mirrored picture in training; by default what suits the source.
+        classes: Names that labels are indices into, of weights that are measured; by default the source's own.
+        preprocessing: How weights want their input; by default what suits the source.
+
+    Raises:
+        UsageError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        source: str = "digits",
+        image_size: int | None = None,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        val_fraction: float = 0.2,
+        seed: int = 0,
+        damaged: Literal["error", "skip"] = "error",
+        crop_scale: tuple[float, float] | None = None,
+        flip: float | None = None,
+        classes: list[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        super().__init__()
+        _require(image_size is None or image_size >= _SMALLEST, "image_size", image_size, f"at least {_SMALLEST}")
+        _require(batch_size >= 1, "batch_size", batch_size, "at least 1")
+        _require(num_workers is None or num_workers >= 0, "num_workers", num_workers, "at least 0")
+        _require(0 <= seed < 2**32, "seed", seed, "from 0 to 4294967295")
+        _require(damaged in ("error", "skip"), "damaged", damaged, "error or skip")
+        _require(
+            crop_scale is None or 0 < crop_scale[0] <= crop_scale[1] <= 1,
+            "crop_scale",
+            crop_scale,
+            "two parts of the area, the smaller first, more than 0 and at most 1",
+        )
+        _require(flip is None or 0 <= flip <= 1, "flip", flip, "from 0 to 1")
+        self.source_name = source
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.val_fraction = val_fraction
+        self.seed = seed
+        self.damaged = damaged
+        self.crop_scale = crop_scale
+        self.flip = flip
+        self._given_classes = classes
+        self._given_preprocessing = preprocessing
+        self._checked: dict[str, Samples] = {}
+
+    @cached_property
+    def source(self) -> Source:
+        """The source, opened when first asked for.
+
+        Raises:
+            DataError: It cannot be used.
+        """
+        return open_source(
+            self.source_name, val_fraction=self.val_fraction, seed=self.seed, classes=self._given_classes
+        )
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; labels are indices into them."""
+        return list(self.source.classes)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.source.classes)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures become inputs of the network."""
+        chosen = self._given_preprocessing or self.source.preprocessing
+        return chosen if self.image_size is None else chosen.at(self.image_size)
+
+    def setup(self, stage: str) -> None:
+        """Decode every file that the stage uses once.
+
+        Args:
+            stage: ``fit``, ``validate`` or ``test``.
+
+        Raises:
+            DataError: A file is damaged and ``damaged`` is ``error``, or too few are left.
+        """
+        used: dict[str, tuple[Part, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        pending: dict[str, Samples] = {
+            part: self._part(part) for part in used.get(stage, ()) if part not in self._checked
+        }
+        self._checked |= leave_out_damaged(pending, self.classes, skip=self.damaged == "skip")
+
+    def train_dataloader(self) -> Loader:
+        """Random parts of the training pictures in an order that depends on the seed alone."""
+        samples = self._samples("train")
+        crop_scale = self.crop_scale or self.source.crop_scale
+        flip = self.source.flip if self.flip is None else self.flip
+        transform = train_transform(self.preprocessing, crop_scale=crop_scale, flip=flip)
+        # A last batch of one or two pictures makes a noisy step.
+        return self._loader(ImageDataset(samples, transform), shuffle=True, drop_last=len(samples) > self.batch_size)
+
+    def val_dataloader(self) -> Loader:
+        """The validation pictures, each once."""
+        return self._loader(ImageDataset(self._samples("val"), eval_transform(self.preprocessing)))
+
+    def test_dataloader(self) -> Loader:
+        """The test pictures, each once.
+
+        Raises:
+            DataError: The source has none.
+        """
+        return self._loader(ImageDataset(self._samples("test"), eval_transform(self.preprocessing)))
+
+    def _samples(self, part: Part) -> Samples:
+        return self._checked.get(part) or self._part(part)
+
+    def _part(self, part: Part) -> Samples:
+        samples: Samples | None = getattr(self.source, part)
+        if not samples:
+            raise DataError(
+                f"{printable(self.source.name)} has no images in {part}/",
+                hint=f"add a folder {part}/ with a subfolder of images for each class",
+            )
+        return samples
+
+    def _loader(self, dataset: ImageDataset, *, shuffle: bool = False, drop_last: bool = False) -> Loader:
+        workers = self._workers(dataset)
+        epoch = self.trainer.current_epoch if self.trainer else 0  # a resumed run goes on with another order
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=drop_last,
+            persistent_workers=workers > 0,
+            generator=torch.Generator().manual_seed(self.seed + epoch),  # also seeds the workers
+        )
+
+    def _workers(self, dataset: ImageDataset) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        channels, height, width = self.preprocessing.input_size
+        batch_bytes = self.batch_size * channels * height * width * 4
+        processes = self.trainer.num_devices if self.trainer else 1
+        return default_workers(len(dataset.samples.paths), batch_bytes, processes)
+
+
+def _require(holds: bool, option: str, value: object, valid: str) -> None:
+    if not holds:
+        raise UsageError(f"data.{option} is {value}", hint=f"it must be {valid}")

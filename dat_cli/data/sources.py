@@ -1,0 +1,92 @@
+"""From one string, ``data.source``, to labelled pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from dat_cli.data.digits import open_digits
+from dat_cli.data.folder import open_folder
+from dat_cli.data.samples import Sample, Samples, Source
+from dat_cli.data.walk import is_folder, list_folder, printable
+from dat_cli.errors import DataError, UsageError, did_you_mean
+
+__all__ = ["Sample", "Samples", "Source", "open_source"]
+
+_log = logging.getLogger("dat")
+
+_SOURCES_HINT = "a source is 'digits', which is built in, or a folder with a subfolder of images for each class"
+
+
+def open_source(
+    source: str, *, val_fraction: float = 0.2, seed: int = 0, classes: Sequence[str] | None = None
+) -> Source:
+    """The pictures that ``source`` names; none is decoded.
+
+    Args:
+        source: ``digits``, or a folder. Its class folders lie below ``train/`` and ``val/`` (also ``valid/``,
+            ``validation/``) and perhaps ``test/``; or directly in it, or below ``train/`` alone, and then
+            ``val_fraction`` of each class is held out.
+        val_fraction: Part of each class that is held out for validation where the source has no such part;
+            in (0, 1), or 1 for all of it where ``classes`` are given.
+        seed: Of that choice.
+        classes: Names that labels are indices into, of weights that are measured. By default the classes of the
+            training part, sorted.
+
+    Raises:
+        DataError: There is no such source, or something in it is not as it should be; names it.
+        UsageError: ``val_fraction`` is out of range.
+    """
+    _check_fraction(val_fraction, measures_only=classes is not None)
+    known = None if classes is None else tuple(classes)
+    if source == "digits":
+        if Path(source).is_dir():
+            _log.warning("'digits' means the built-in images; ./digits means the folder of that name")
+        return open_digits(val_fraction=val_fraction, seed=seed, classes=known)
+    return open_folder(_require_folder(source), val_fraction=val_fraction, seed=seed, classes=known)
+
+
+def _check_fraction(fraction: float, *, measures_only: bool) -> None:
+    if 0 < fraction < 1 or (fraction == 1 and measures_only):
+        return
+    upper = "at most 1" if measures_only else "less than 1"
+    raise UsageError(f"data.val_fraction is {fraction}", hint=f"it must be more than 0 and {upper}, such as 0.2")
+
+
+def _require_folder(source: str) -> Path:
+    if not source.strip():
+        raise DataError("data.source is empty", hint=_SOURCES_HINT)
+    try:
+        path = Path(source).expanduser()
+        mode = path.is_dir(), path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a null byte, the home of nobody
+        raise DataError(f"data.source {printable(source)[:200]!r} is no path: {error}", hint=_SOURCES_HINT) from error
+    is_dir, exists = mode
+    if is_dir:
+        return path
+    if exists:
+        raise DataError(f"data.source is a file: {printable(path)}", hint=_file_hint(path))
+    raise DataError(f"data.source not found: {printable(path)}", hint=_missing_hint(path))
+
+
+def _file_hint(path: Path) -> str:
+    archives = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
+    if path.suffix.lower() in archives:
+        return "unpack it and pass the folder"
+    return f"pass a folder; {_SOURCES_HINT}"
+
+
+def _missing_hint(path: Path) -> str:
+    """The nearest name beside the missing one, or how far the path exists."""
+    parent = path.parent
+    if not parent.is_dir():
+        existing = next((above for above in parent.parents if above.is_dir()), None)
+        return f"{printable(existing)} exists, but not {printable(parent)}" if existing else _SOURCES_HINT
+    try:
+        siblings = [entry.name for entry in list_folder(parent) if is_folder(entry)]
+    except DataError:
+        return _SOURCES_HINT
+    is_bare = parent == Path()
+    near = did_you_mean(path.name, [*siblings, "digits"] if is_bare else siblings)
+    return near or _SOURCES_HINT
