@@ -1,0 +1,178 @@
+"""What the commands around a network share: their parser, the network and the data they build, the trainer."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace, set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException  # noqa: TID253 - commands with a network
+from lightning.pytorch import Callback, Trainer  # noqa: TID253
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI  # noqa: TID253
+
+from dat_cli.catalog import Preprocessing, get_variant
+from dat_cli.cli.parser import DatArgumentParser, NamedConfig
+from dat_cli.data.module import ImageDataModule
+from dat_cli.errors import DatError, UsageError
+from dat_cli.run.resolve import Weights
+from dat_cli.train.classification import Classification
+from dat_cli.train.hardware import default_precision
+
+SEED = 0
+EPOCHS = 300  # both papers
+GRADIENT_CLIP = 5.0  # norm; both papers
+
+
+class DatCLI(LightningCLI):
+    """Base of the commands ``fit``, ``validate`` and ``test``, each of which knows only itself.
+
+    Args:
+        args: The command's name and its options.
+    """
+
+    command: str
+    skipped = frozenset({"model", "datamodule", "ckpt_path", "weights_only"})
+
+    def __init__(self, args: list[str]) -> None:
+        set_parsing_settings(docstring_parse_attribute_docstrings=True)
+        super().__init__(
+            Classification,
+            ImageDataModule,
+            args=args,
+            save_config_callback=None,
+            seed_everything_default=SEED,
+            trainer_defaults={"max_epochs": EPOCHS, "gradient_clip_val": GRADIENT_CLIP, "logger": False},
+            parser_class=DatArgumentParser,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in the base, called on the object
+        """The one command, and the arguments of the trainer's method that are no options."""
+        return {self.command: set(self.skipped)}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser whose ``--config`` takes names as well as paths."""
+        parser = DatArgumentParser(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action=NamedConfig, help="A YAML file, or the name of one that comes with dat."
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What the network takes from the data, so that nobody has to say it."""
+        parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
+        parser.link_arguments("data.preprocessing", "model.preprocessing", apply_on="instantiate")
+        parser.link_arguments("data.source", "model.trained_on", compute_fn=source_name)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and find out what was given and what is a default."""
+        self.config = parser.parse_args(args)
+        self.given = set(flat(parser.parse_args(args, defaults=False)[self.command].as_dict()))
+
+    @property
+    def options(self) -> Namespace:
+        """The options of the command."""
+        options: Namespace = self.config[self.command]
+        return options
+
+    def plain_options(self) -> dict[str, Any]:
+        """All options as a config file holds them."""
+        text = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
+        options: dict[str, Any] = yaml.safe_load(text)[self.command]
+        return {name: value for name, value in options.items() if name != "config"}
+
+    def before_instantiate_classes(self) -> None:
+        """Find out early, and in words, what Lightning would find out late."""
+        get_variant(self.options.model.arch)
+        trainer = self.options.trainer
+        if trainer.precision is None:
+            trainer.precision = default_precision(trainer.accelerator)
+        source = Path(self.options.data.source).expanduser()
+        if source.is_dir():
+            self.options.data.source = str(source.resolve())
+
+    def use_weights(self, weights: Weights) -> None:
+        """Take the network and the preprocessing of weights, unless options contradict them.
+
+        Raises:
+            UsageError: The options name another architecture.
+        """
+        config, model = weights.config, self.options.model
+        if "model.arch" in self.given and model.arch != config.architecture:
+            raise UsageError(
+                f"model.arch is {model.arch}, but {weights.path} holds a {config.architecture}",
+                hint="leave out model.arch, or a config that names it, or give other weights",
+            )
+        nominal = get_variant(config.architecture).image_size
+        model.arch = config.architecture
+        model.img_size = config.model_args.get("img_size", nominal)
+        self.options.data.preprocessing = as_options(config.preprocessing)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer.
+
+        Raises:
+            UsageError: Its options do not go together, or ask for what the machine lacks.
+        """
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except DatError:
+            raise
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+            raise UsageError(f"trainer: {first_sentence(error)}") from error
+
+    def extra_callbacks(self, *callbacks: Callback) -> list[Callback]:
+        """The callbacks of the config and ours."""
+        return [*(self.config_init[self.command].trainer.callbacks or []), *callbacks]
+
+    def run(self, method: str, **kwargs: Any) -> Any:
+        """Call a method of the trainer; an interrupt stays an interrupt.
+
+        Raises:
+            KeyboardInterrupt: Lightning ends the process with 1 instead, after it has cleaned up.
+        """
+        try:
+            return getattr(self.trainer, method)(**kwargs)
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+        except MisconfigurationException as error:
+            raise UsageError(f"trainer: {first_sentence(error)}") from error
+
+
+def as_options(preprocessing: Preprocessing) -> Namespace:
+    """Preprocessing as the parser holds it."""
+    return Namespace(**asdict(preprocessing))
+
+
+def source_name(source: str) -> str:
+    """Name of the data that weights carry with them: not the whole path, which is nobody else's business."""
+    return Path(source).name or source
+
+
+def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, dict) and value:
+            found.update(flat(value, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def first_sentence(error: Exception) -> str:
+    """What an error of Lightning says, without the advice on Python code that follows."""
+    text = " ".join(str(error).split())
+    return re.split(r"(?<=[a-z0-9)`'])\. ", text, maxsplit=1)[0].rstrip(".")
+
+
+def on_terminal() -> bool:
+    """Whether a person watches stderr."""
+    return sys.stderr.isatty()

@@ -1,0 +1,126 @@
+"""``dat fit``: train a network, from nothing, from weights, or on from where a run stopped."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer  # noqa: TID253 - a command with a network
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser  # noqa: TID253
+
+from dat_cli.cli.base import DatCLI, flat, on_terminal
+from dat_cli.cli.resume import check_same_options, check_unfinished, find_run
+from dat_cli.errors import UsageError
+from dat_cli.run.resolve import Weights, find_weights
+from dat_cli.train.callbacks import EpochSeed, ProgressBar, ProgressLines, RunFolder
+from dat_cli.train.callbacks.run_folder import CONFIG, LAST
+from dat_cli.train.transfer import start_from
+
+log = logging.getLogger("dat.fit")
+
+
+class Fit(DatCLI):
+    """``dat fit``."""
+
+    command = "fit"
+    run_path: Path | None = None
+    folder: RunFolder | None = None
+    weights: Weights | None = None
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Where to start and where to write."""
+        super().add_arguments_to_parser(parser)
+        start = parser.add_argument_group("Where to start and where to write")
+        start.add_argument(
+            "--weights", type=str | None, help="Start from these weights: the folder of a run, .safetensors or .ckpt."
+        )
+        start.add_argument(
+            "--resume", type=str | None, help="Go on with this run, in its own folder and with its own options."
+        )
+        start.add_argument(
+            "--name", type=str | None, help="Name of the run; default: that of the config, or the architecture."
+        )
+        start.add_argument("--output_dir", type=str, default="runs", help="Folder of all runs.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; a resumed run's own options come first."""
+        words = [str(word) for word in args] if isinstance(args, list) else []
+        if reference := _last_value(words, "--resume"):
+            self.run_path = find_run(reference)
+            words = [words[0], "--config", str(self.run_path / CONFIG), *words[1:]]
+        super().parse_arguments(parser, words)
+
+    def before_instantiate_classes(self) -> None:
+        """Settle on weights, name and folder."""
+        super().before_instantiate_classes()
+        options = self.options
+        if self.run_path:
+            check_same_options(self.run_path, flat(self.plain_options()))
+            check_unfinished(self.run_path, max_epochs=options.trainer.max_epochs, max_steps=options.trainer.max_steps)
+        elif options.weights is not None:
+            self.weights = find_weights(options.weights)
+            options.weights = str(Path(options.weights).expanduser().resolve())
+            self.use_weights(self.weights)
+        options.name = _checked_name(options.name or self._config_name() or options.model.arch)
+        parent = Path(options.output_dir).expanduser() / options.name
+        if options.trainer.fast_dev_run:
+            log.info("fast_dev_run: a trial of the whole way; nothing is kept")
+        else:
+            self.folder = RunFolder(parent, self._config_text(), resume=self.run_path)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with what keeps the run and shows its progress."""
+        callbacks = self.extra_callbacks(EpochSeed(self.options.seed_everything or 0))
+        if self.folder is not None:
+            callbacks.append(self.folder)
+        bar = self.options.trainer.enable_progress_bar is not False and on_terminal()
+        callbacks.append(ProgressLines(interval=None if bar else 10.0))
+        if bar:
+            callbacks.append(ProgressBar())
+        return super().instantiate_trainer(
+            callbacks=callbacks,
+            enable_progress_bar=bar,
+            enable_checkpointing=self.folder is not None,
+            enable_model_summary=False,
+            **kwargs,
+        )
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, and say where the results lie."""
+        if self.weights is not None:
+            log.info(start_from(self.model, str(self.weights.path), self.weights.config))
+        checkpoint = None if self.run_path is None else str(self.run_path / LAST)
+        try:
+            self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
+            if self.folder is not None and self.trainer.is_global_zero:
+                log.info("%s", self.folder.summary())
+                print(self.folder.path)  # noqa: T201 - the one result, for a script to use
+        finally:
+            if self.folder is not None:
+                self.folder.close()
+
+    def _config_name(self) -> str | None:
+        configs = [str(path) for path in self.options.config or []]
+        return Path(configs[-1]).stem if configs else None
+
+    def _config_text(self) -> str:
+        options = {name: value for name, value in self.plain_options().items() if name != "resume"}
+        return yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
+
+
+def _last_value(words: list[str], option: str) -> str | None:
+    """Value of an option before there is a parser; None where it lacks one, which the parser will say."""
+    for index in range(len(words) - 1, -1, -1):
+        if words[index].startswith(f"{option}="):
+            return words[index].partition("=")[2]
+        if words[index] == option:
+            return words[index + 1] if index + 1 < len(words) else None
+    return None
+
+
+def _checked_name(name: str) -> str:
+    if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
+        raise UsageError(f"--name {name!r} is not the name of a folder", hint="choose the place with --output_dir")
+    return name

@@ -1,0 +1,143 @@
+"""``dat validate`` and ``dat test``: measure weights on labelled images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from typing import Any
+
+from lightning.pytorch import Trainer  # noqa: TID253 - a command with a network
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser  # noqa: TID253
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from dat_cli.cli.base import DatCLI, on_terminal
+from dat_cli.errors import UsageError
+from dat_cli.run.resolve import Weights, find_weights
+from dat_cli.train.callbacks import ProgressBar
+from dat_cli.weights import load_tensors, read_tensors
+
+_SCORES = {"acc1": "top-1", "acc5": "top-5", "f1": "macro F1"}
+
+
+class Measure(DatCLI):
+    """Base of both commands; they differ in the part of the data."""
+
+    skipped = DatCLI.skipped | {"dataloaders", "verbose"}
+    weights: Weights
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What to measure, and how to tell."""
+        super().add_arguments_to_parser(parser)
+        parser.set_defaults({"trainer.devices": 1})  # several would count some images twice
+        group = parser.add_argument_group("What to measure and how to tell")
+        group.add_argument("--weights", type=str | None, help="The folder of a run, a .safetensors or a .ckpt file.")
+        group.add_argument("--format", type=str, choices=("table", "json"), default="table", help="Form of the result.")
+        for name in ("name", "output_dir"):  # stand in the config.yaml of a run, which is a config for this too
+            parser.add_argument(f"--{name}", type=str | None, help=argparse.SUPPRESS)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; weights must be named on the command line, because a run's config names those it started from."""
+        super().parse_arguments(parser, args)
+        words = [str(word) for word in args] if isinstance(args, list) else []
+        if not any(word.partition("=")[0] == "--weights" for word in words):
+            raise UsageError(
+                f"{self.command}: no weights to measure",
+                hint=f"pass them, such as dat {self.command} --weights runs/tiny/version_0",
+            )
+
+    def before_instantiate_classes(self) -> None:
+        """Take network, classes and preprocessing from the weights."""
+        self.weights = find_weights(self.options.weights)
+        trained_on = self.weights.config.trained_on
+        if "data.source" not in self.given and trained_on not in (None, self.options.data.source):
+            raise UsageError(
+                f"{self.weights.path} was trained on {trained_on!r}, which could be anywhere",
+                hint="pass the images with --data.source DIR",
+            )
+        super().before_instantiate_classes()
+        self.use_weights(self.weights)
+        self.options.data.classes = list(self.weights.config.classes)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer without anything that writes."""
+        bar = self.options.trainer.enable_progress_bar is not False and on_terminal()
+        return super().instantiate_trainer(
+            callbacks=self.extra_callbacks(*([ProgressBar()] if bar else [])),
+            enable_progress_bar=bar,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            **kwargs,
+        )
+
+    def measure(self, prefix: str, **kwargs: Any) -> None:
+        """Run over the images and print what came out."""
+        path = self.weights.path
+        load_tensors(self.model.network, read_tensors(path), source=str(path))
+        metrics = self.run(self.command, verbose=False, **kwargs)[0]
+        if not self.trainer.is_global_zero:
+            return
+        counts = self.model.class_counts.compute().tolist()  # true and false positives and negatives, support
+        classes = [
+            {"class": name, "images": row[4], "correct": row[0], "accuracy": row[0] / row[4] if row[4] else None}
+            for name, row in zip(self.model.classes, counts, strict=True)
+        ]
+        result = {
+            "weights": str(path),
+            "architecture": self.model.arch,
+            "source": self.options.data.source,
+            "images": sum(row[4] for row in counts),
+            **{f"{prefix}_{name}": _finite(metrics[f"{prefix}_{name}"]) for name in ("loss", *_SCORES)},
+            "classes": classes,
+        }
+        if self.options.format == "json":
+            print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))  # noqa: T201 - the result
+        else:
+            _print_tables(result, prefix)
+
+
+class Validate(Measure):
+    """``dat validate``."""
+
+    command = "validate"
+
+    def validate(self, **kwargs: Any) -> None:
+        """Measure on the validation images."""
+        self.measure("val", **kwargs)
+
+
+class Test(Measure):
+    """``dat test``."""
+
+    command = "test"
+
+    def test(self, **kwargs: Any) -> None:
+        """Measure on the test images."""
+        self.measure("test", **kwargs)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _print_tables(result: dict[str, Any], prefix: str) -> None:
+    console = Console(highlight=False)
+    console.print(f"{result['weights']} on {result['source']}, {result['images']} images", soft_wrap=True)
+    scores = Table("loss", *_SCORES.values())
+    scores.add_row(_number(result[f"{prefix}_loss"]), *(_percent(result[f"{prefix}_{name}"]) for name in _SCORES))
+    classes = Table("class", *(Column(name, justify="right") for name in ("images", "correct", "accuracy")))
+    for row in result["classes"]:
+        name, images, correct, accuracy = row.values()
+        classes.add_row(Text(name), str(images), str(correct), _percent(accuracy))
+    console.print(scores)
+    console.print(classes)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"

@@ -1,0 +1,1 @@
+"""Training: the LightningModule of each task, its optimizer, and the callbacks that keep a run."""
