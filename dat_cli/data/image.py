@@ -17,7 +17,7 @@ __all__ = ["IMAGE_SUFFIXES", "check_image", "find_images", "load_image"]
 
 # Only these decoders ever see a file. Others that Pillow has would start programs (EPS) or read fonts and films.
 _OPTIONAL_FORMATS = [name.upper() for name in ("webp", "avif") if features.check(name)]
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", *_OPTIONAL_FORMATS)
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", *_OPTIONAL_FORMATS)  # JPEG opens MPO, the kind of some phones
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
