@@ -66,6 +66,12 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def printable(text: str) -> str:
+    """Text on one line, with what a terminal would not show, or would obey, escaped."""
+    line = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+
+
 def quote(value: str) -> str:
     """A given value as a message shows it: on one line, cut when long, in quotes unless it is a list or mapping."""
     short = textwrap.shorten(value, 80, placeholder=" ...") if len(value) > 80 else one_line(value)

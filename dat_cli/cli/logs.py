@@ -1,0 +1,100 @@
+"""What is said on stderr while a command works: our lines, and of the libraries only what a user can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import TextIO
+
+_PREFIX = {"DEBUG": "debug: ", "WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
+
+# Loggers of Lightning. What they say below a warning is advertisement ("Tip: try installing litlogger"), the state
+# of hardware that is not there ("TPU available: False"), or what our own lines say better.
+_CHATTY = (
+    "lightning",
+    "lightning.pytorch",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+    "lightning_utilities.core.rank_zero",
+)
+
+# Beginnings of warnings, as regular expressions, about what the user did not write or cannot change.
+_NOT_FOR_USERS = (
+    r"Starting from v1\.9\.0, `tensorboardX` has been removed",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r"The '\w+' does not have many workers",
+    r"Consider setting `persistent_workers=True`",
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    r"Precision \S+ is not supported by the model summary",
+    r"LightningCLI's args parameter is intended to run from within Python",
+    r"Checkpoint directory .* exists and is not empty",
+    r"Trying to infer the `batch_size` from an ambiguous collection",
+    r"The `srun` command is available on your system but is not used",
+    r"GPU available but not used",
+    r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`",
+    r"pkg_resources is deprecated",
+    r".*does not have a deterministic implementation",
+    r"This DataLoader will create \d+ worker processes in total",
+    r"Using `DistributedSampler` with the dataloaders",
+)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to the stderr of the moment, which a test or a progress bar may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one plain line."""
+        try:
+            sys.stderr.write(f"dat: {_PREFIX.get(record.levelname, '')}{self.format(record)}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):  # nobody listens; that must not end a training
+            pass
+
+
+def set_up_logging() -> None:
+    """Let the logger ``dat`` and all below it print plain lines to stderr; DAT_DEBUG=1 shows the details too."""
+    logger = logging.getLogger("dat")
+    logger.setLevel(logging.DEBUG if _debugging() else logging.INFO)
+    logger.propagate = False
+    if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
+        logger.addHandler(_StderrHandler())
+
+
+def quiet_libraries() -> None:
+    """Silence what a user of this command cannot act on; nothing is silenced with DAT_DEBUG=1.
+
+    Works before and after Lightning is imported.
+    """
+    set_up_logging()
+    warnings.showwarning = _show_warning
+    if _debugging():
+        return
+    for name in _CHATTY:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        for handler in logger.handlers:
+            handler.setLevel(logging.WARNING)
+    for beginning in _NOT_FOR_USERS:
+        warnings.filterwarnings("ignore", message=beginning)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    _file: TextIO | None = None,
+    _line: str | None = None,
+) -> None:
+    """A warning as one line of ours; where in which library it arose is for those who debug."""
+    text = " ".join(str(message).split())
+    place = f" ({category.__name__}, {filename}:{lineno})" if _debugging() else ""
+    logging.getLogger("dat").warning("%s%s", text, place)
+
+
+def _debugging() -> bool:
+    return os.environ.get("DAT_DEBUG") == "1"

@@ -1,0 +1,87 @@
+"""The command ``dat``: finds the command that is meant, and imports only what that one needs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
+from dat_cli import __version__
+from dat_cli.cli.wall import guard
+from dat_cli.errors import UsageError, did_you_mean
+
+
+class Command(NamedTuple):
+    """A command of the table: the module whose ``main(argv) -> int`` runs it, and what ``--help`` says."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Command] = {
+    "fit": Command("dat_cli.cli.lightning", "train a network on images"),
+    "validate": Command("dat_cli.cli.lightning", "measure trained weights on validation images"),
+    "test": Command("dat_cli.cli.lightning", "measure trained weights on test images"),
+    "predict": Command("dat_cli.cli.predict", "name what is in pictures"),
+    "models": Command("dat_cli.cli.commands.models", "list the published networks"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The command and its options; by default what was typed. A command's module is given all of it,
+            its own name included.
+
+    Returns:
+        The exit code: 0 done, 1 the run failed, 2 wrong usage or bad input, 3 Hub or network, 130 and 143
+        interrupted and terminated.
+    """
+    return guard(lambda: _dispatch(sys.argv[1:] if argv is None else argv))
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv:
+        sys.stderr.write(help_text())
+        return 2
+    name, *rest = argv
+    if name == "help":
+        if not rest:
+            name = "--help"
+        else:
+            argv = [rest[0], "--help"]
+            name = rest[0]
+    if name in ("-h", "--help"):
+        sys.stdout.write(help_text())
+        return 0
+    if name in ("-V", "--version"):
+        sys.stdout.write(f"dat {__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        raise _unknown(name, rest)
+    return int(import_module(COMMANDS[name].module).main(argv))
+
+
+def help_text() -> str:
+    """What ``dat --help`` prints."""
+    width = max(map(len, (*COMMANDS, "--version"))) + 2
+    commands = "".join(f"  {name:{width}}{command.help}\n" for name, command in COMMANDS.items())
+    return (
+        "usage: dat COMMAND [options]\n\n"
+        "Deformable Attention Transformers (DAT, DAT++): train, measure and predict from one command.\n\n"
+        f"commands:\n{commands}\n"
+        "options:\n"
+        f"  {'--help':{width}}this text; 'dat COMMAND --help' has the options of a command\n"
+        f"  {'--version':{width}}the version\n\n"
+        "start with: dat fit --config tiny\n"
+    )
+
+
+def _unknown(name: str, rest: list[str]) -> UsageError:
+    if name.startswith("-"):
+        given = next((word for word in rest if word in COMMANDS), None)
+        hint = f"options come after the command: dat {given} {name} ..." if given else "see dat --help"
+        return UsageError(f"{name!r} is not a command", hint=hint)
+    hint = did_you_mean(name, COMMANDS) or f"there are {', '.join(COMMANDS)}; see dat --help"
+    return UsageError(f"unknown command {name!r}", hint=hint)
