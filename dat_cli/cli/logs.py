@@ -59,7 +59,6 @@ def set_up_logging() -> None:
     """Let the logger ``dat`` and all below it print plain lines to stderr; DAT_DEBUG=1 shows the details too."""
     logger = logging.getLogger("dat")
     logger.setLevel(logging.DEBUG if _debugging() else logging.INFO)
-    logger.propagate = False
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
 
@@ -87,8 +86,8 @@ def _show_warning(
     category: type[Warning],
     filename: str,
     lineno: int,
-    _file: TextIO | None = None,
-    _line: str | None = None,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature is Python's
+    line: str | None = None,  # noqa: ARG001
 ) -> None:
     """A warning as one line of ours; where in which library it arose is for those who debug."""
     text = " ".join(str(message).split())

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from dat_cli import __version__
+from dat_cli.cli.logs import quiet_libraries
 from dat_cli.cli.wall import guard
 from dat_cli.errors import UsageError, did_you_mean
 
@@ -60,7 +61,10 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise _unknown(name, rest)
-    return int(import_module(COMMANDS[name].module).main(argv))
+    quiet_libraries()
+    module = import_module(COMMANDS[name].module)
+    quiet_libraries()  # again, because importing Lightning sets up its own loggers
+    return int(module.main(argv))
 
 
 def help_text() -> str:

@@ -6,7 +6,7 @@ import argparse
 
 from dat_cli.catalog import VARIANTS, Variant
 from dat_cli.cli.options import PlainParser
-from dat_cli.cli.output import Column, open_writer
+from dat_cli.cli.output import Column, print_csv, print_json, print_table
 
 _COLUMNS = {
     "name": Column("name"),
@@ -21,9 +21,13 @@ _COLUMNS = {
 def main(args: list[str]) -> int:
     """Print the table; ``args`` begins with the command's own name."""
     options = _parser().parse_args(args[1:])
-    with open_writer(options.format, columns=_COLUMNS) as writer:
-        for variant in VARIANTS.values():
-            writer.write(_record(variant))
+    records = [_record(variant) for variant in VARIANTS.values()]
+    if options.format == "json":
+        print_json(records)
+    elif options.format == "csv":
+        print_csv(records)
+    else:
+        print_table(list(_COLUMNS.values()), [list(record.values()) for record in records])
     return 0
 
 
