@@ -32,13 +32,13 @@ def open_folder(root: Path, *, val_fraction: float, seed: int, classes: tuple[st
     if "train" not in parts and parts and classes is None:
         raise DataError(f"{printable(root)} has {_names(parts.values())} but no train", hint=_LAYOUT_HINT)
     learn = parts.get("train") if parts else root
-    owner = "the weights" if classes else printable(learn.name if learn and parts else root)
+    lacking = "the weights lack" if classes else f"{learn.name if learn else root.name} lacks"
     known = classes or _training_classes(learn or root)
     index = {name: label for label, name in enumerate(known)}
 
-    train = _read(learn, index, owner) if learn else Samples()
+    train = _read(learn, index, lacking) if learn else Samples()
     if "val" in parts:
-        val = _read(parts["val"], index, owner)
+        val = _read(parts["val"], index, lacking)
     elif learn:
         train, val = _split(train, learn, val_fraction, seed)
     else:
@@ -50,7 +50,7 @@ def open_folder(root: Path, *, val_fraction: float, seed: int, classes: tuple[st
         classes=known,
         train=train,
         val=val,
-        test=_read(parts["test"], index, owner) if "test" in parts and _has_classes(parts["test"]) else None,
+        test=_read(parts["test"], index, lacking) if "test" in parts and _has_classes(parts["test"]) else None,
         preprocessing=PREPROCESSING,
         crop_scale=(0.35, 1.0),
         flip=0.5,
@@ -110,15 +110,15 @@ def _class_folders(part: Path) -> dict[str, Path]:
     return folders
 
 
-def _read(part: Path, index: Mapping[str, int], owner: str) -> Samples:
+def _read(part: Path, index: Mapping[str, int], lacking: str) -> Samples:
     """All pictures of a part in the order of their classes' names, then their own."""
     folders = _class_folders(part)
     unknown = [name for name in folders if name not in index]
     if unknown:
         near = did_you_mean(unknown[0], index)
         raise DataError(
-            f"{printable(part)} has a class that {owner} lacks: {', '.join(map(printable, unknown[:5]))}",
-            hint=near or f"rename or remove the folder; {owner} has {', '.join(map(printable, list(index)[:10]))}",
+            f"{printable(part)} has a class that {lacking}: {', '.join(map(printable, unknown[:5]))}",
+            hint=near or f"rename or remove the folder; known are {', '.join(map(printable, list(index)[:10]))}",
         )
     samples: list[Sample] = []
     for name, folder in folders.items():

@@ -38,8 +38,8 @@ def open_source(
         DataError: There is no such source, or something in it is not as it should be; names it.
         UsageError: ``val_fraction`` is out of range.
     """
-    _check_fraction(val_fraction, measures_only=classes is not None)
-    known = None if classes is None else tuple(classes)
+    known = tuple(classes) if classes else None
+    _check_fraction(val_fraction, measures_only=known is not None)
     if source == "digits":
         if Path(source).is_dir():
             _log.warning("'digits' means the built-in images; ./digits means the folder of that name")
