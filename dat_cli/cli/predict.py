@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from argparse import SUPPRESS
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, get_args
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser  # noqa: TID253 - only commands that need torch import this
 
 from dat_cli.cli.base import DatCLI
+from dat_cli.cli.files import result_file
 from dat_cli.cli.parser import DatArgumentParser
 from dat_cli.data.walk import printable
 from dat_cli.errors import DatError, UsageError
@@ -113,11 +114,10 @@ class Predict(DatCLI):
         """
         options = self.options
         output = Path(options.output).expanduser() if options.output else None
-        with _opened(output if self.trainer.is_global_zero else None) as stream:
+        with result_file(output) if output and self.trainer.is_global_zero else nullcontext(sys.stdout) as stream:
             writer = RecordWriter(stream, self.format)
-            predictions = Predictions(
-                writer, self.classes, top_k=options.top_k, talk=_talk, spool_in=output.parent if output else None
-            )
+            spool_in = output.parent if output else None
+            predictions = Predictions(writer, self.classes, top_k=options.top_k, spool_in=spool_in)
             self.trainer.callbacks.append(predictions)  # type: ignore[attr-defined]  # set by one of its parts
             self.run("predict", model=self.model, datamodule=self.datamodule, return_predictions=False)
         if writer.failed:
@@ -159,30 +159,3 @@ def _format(given: Format | None, output: str | None) -> Format:
             hint=f"pass --format {'|'.join(_FORMATS)}, or end it in {', '.join(_BY_SUFFIX)}",
         )
     return _BY_SUFFIX[suffix]
-
-
-@contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Where records go: stdout, or a file that gets its name once it is complete."""
-    if output is None:
-        with suppress(AttributeError), suppress(ValueError):
-            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-        yield sys.stdout
-        return
-    if output.is_dir():
-        raise UsageError(f"--output {output} is a folder", hint="give the name of a file in it")
-    device = output.exists() and not output.is_file()
-    part = output if device else output.with_name(f"{output.name}.part")
-    try:
-        stream = part.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise UsageError(f"--output {printable(output)} cannot be written: {error.strerror}") from error
-    with stream:
-        yield stream
-    if not device:
-        part.replace(output)
-
-
-def _talk(message: str) -> None:
-    sys.stderr.write(f"dat: {message}\n")
-    sys.stderr.flush()

@@ -83,10 +83,14 @@ class RecordWriter:
 class _JsonLines:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.ascii_only = not (stream.encoding or "utf-8").lower().startswith("utf")
 
     def write(self, records: Sequence[Record]) -> None:
         for record in records:
-            self.stream.write(f"{json.dumps(record.to_dict(), ensure_ascii=False)}\n")
+            self.stream.write(f"{self.to_json(record)}\n")
+
+    def to_json(self, record: Record) -> str:
+        return json.dumps(record.to_dict(), ensure_ascii=self.ascii_only, allow_nan=False)
 
     def finish(self) -> None:
         """Nothing follows."""
@@ -99,7 +103,7 @@ class _Json(_JsonLines):
 
     def write(self, records: Sequence[Record]) -> None:
         for record in records:
-            self.stream.write(f"{self.separator}{json.dumps(record.to_dict(), ensure_ascii=False)}")
+            self.stream.write(f"{self.separator}{self.to_json(record)}")
             self.separator = ",\n  "
 
     def finish(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import json
+import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import islice
@@ -21,6 +22,7 @@ from dat_cli.data.walk import printable
 from dat_cli.run.predict import Batch
 from dat_cli.run.records import Guess, Record, RecordWriter
 
+_log = logging.getLogger("dat.predict")
 _SECONDS_BETWEEN_NOTES = 10.0
 _AT_A_TIME = 256
 
@@ -35,7 +37,6 @@ class Predictions(Callback):
         writer: What writes records; used by the first process only.
         classes: Class names.
         top_k: Classes of each image, at most all.
-        talk: Told of damaged images, and now and then how far it is.
         spool_in: Folder that all processes can reach; None for the system's temporary one.
     """
 
@@ -45,13 +46,11 @@ class Predictions(Callback):
         classes: Sequence[str],
         *,
         top_k: int,
-        talk: Callable[[str], None],
         spool_in: Path | None = None,
     ) -> None:
         self.writer = writer
         self.classes = classes
         self.top_k = min(top_k, len(classes))
-        self.talk = talk
         self.spool_in = spool_in
         self._folder: Path | None = None
         self._spool: TextIO | None = None
@@ -109,11 +108,11 @@ class Predictions(Callback):
         self.writer.write(records)
         for record in records:
             if record.error is not None:
-                self.talk(printable(record.error))
+                _log.warning(printable(record.error))
         now = time.monotonic()
         if now - self._noted >= _SECONDS_BETWEEN_NOTES:
             self._noted = now
-            self.talk(f"{self.writer.written} images, {self.writer.written / (now - self._started):.0f} each second")
+            _log.info("%d images, %.1f each second", self.writer.written, self.writer.written / (now - self._started))
 
 
 def top_records(probabilities: Tensor, batch: Batch, classes: Sequence[str], top_k: int) -> list[Record]:
