@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 JOBS ?= 2
-UV := $(if $(shell uv --version 2>/dev/null),uv,$(CURDIR)/build/uv/bin/uv)
+UV := $(if $(shell uv --version 2>/dev/null),uv,build/uv/bin/uv)
 BIN := .venv/bin
 
 ifneq ($(UV),uv)
@@ -35,7 +35,7 @@ env: .venv/.from-lock
 	@touch $@
 
 # Debian splits venv from Python, other images leave pip out: one of the two is enough.
-$(CURDIR)/build/uv/bin/uv:
+build/uv/bin/uv:
 	@echo "Fetching uv into build/uv"
 	@rm -rf build/uv && mkdir -p build
 	@{ $(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet --no-cache-dir uv; } >build/uv.log 2>&1 \
@@ -48,13 +48,12 @@ $(CURDIR)/build/uv/bin/uv:
 
 demo: env
 	$(BIN)/dat fit --config tiny --trainer.max_epochs 4 --output_dir runs --name demo
-	@set -e; run=$$(ls -dt runs/demo/version_* | head -n 1); set -x; \
-	$(BIN)/dat validate --weights "$$run"; \
-	$(BIN)/python docs/examples/digits_to_images.py "$$run/digits"; \
-	$(BIN)/dat predict --weights "$$run" --top_k 1 "$$run/digits"; \
-	{ set +x; } 2>/dev/null; echo; \
-	echo "Each file is named after the digit that it shows; none of them was trained on."; \
-	echo "The run: $$run (metrics.csv, config.yaml, best.safetensors: the weights, digits/: the pictures)"
+	$(BIN)/dat validate --weights runs/demo
+	$(BIN)/python docs/examples/digits_to_images.py runs/digits
+	$(BIN)/dat predict --weights runs/demo --top_k 1 runs/digits
+	@echo
+	@echo "Each file is named after the digit that it shows, and none of them was trained on."
+	@echo "Pictures: runs/digits. Weights, numbers and configuration: $$(ls -dt runs/demo/version_* | head -n 1)"
 
 # One thread a process: the processes share the cores already.
 test: env
@@ -66,11 +65,11 @@ lint: env
 	$(BIN)/mypy
 
 docs: env
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache
 
 # For .ci/run, which builds and installs the wheel with the same uv.
 print-uv: env
-	@echo $(UV)
+	@echo "$(if $(filter uv,$(UV)),uv,$(CURDIR)/$(UV))"

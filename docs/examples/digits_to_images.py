@@ -1,4 +1,4 @@
-"""Write some of the built-in digits that training leaves out as image files, to have something to predict.
+"""Write some of the built-in digits that no fit sees as image files, to have something to predict.
 
     python docs/examples/digits_to_images.py FOLDER [COUNT]
 
@@ -16,14 +16,13 @@ from dat_cli.data.sources import open_source
 
 
 def main(folder: str, count: str = "10") -> None:
-    """Write the first ``count`` digits of the part that a fit with default options measures with."""
+    """Write the first ``count`` digits of the test part."""
     source = open_source("digits")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    for index in range(int(count)):
-        sample = source.val[index]
-        assert isinstance(sample.image, Image.Image)  # noqa: S101 - the digits come as pictures, folders as paths
-        sample.image.save(target / f"{source.classes[sample.label]}_{index:03d}.png")
+    for index, (image, label) in enumerate(list(source.test or ())[: int(count)]):
+        if isinstance(image, Image.Image):  # other sources hold paths
+            image.save(target / f"{source.classes[label]}_{index:03d}.png")
 
 
 if __name__ == "__main__":

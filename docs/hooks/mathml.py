@@ -12,11 +12,17 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """MkDocs calls this with each page as HTML."""
+    """MkDocs calls this with each page as HTML.
+
+    Raises:
+        ValueError: A formula has a command that has no MathML; it would show as it is.
+    """
     return _FORMULA.sub(_mathml, html)
 
 
 def _mathml(match: re.Match[str]) -> str:
     tag, bracket, latex = match.groups()
     formula: str = convert(unescape(latex).strip(), display="inline" if bracket == "(" else "block")
+    if "\\" in formula:
+        raise ValueError(f"no MathML for all of {latex!r}")
     return formula if tag == "span" else f'<div class="formula">{formula}</div>'
