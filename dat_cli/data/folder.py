@@ -11,7 +11,7 @@ from pathlib import Path
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.samples import Sample, Samples, Source
 from dat_cli.data.split import split_by_class
-from dat_cli.data.walk import find_images, is_folder, is_image, list_folder, printable, same_folder
+from dat_cli.data.walk import find_images, is_folder, is_image, leads_up, list_folder, printable
 from dat_cli.errors import DataError, did_you_mean
 
 _log = logging.getLogger("dat")
@@ -89,13 +89,7 @@ def _class_folders(part: Path) -> dict[str, Path]:
         DataError: There is none, or a name is no text.
     """
     entries = list_folder(part)
-    above = [part, *part.resolve().parents]
-    folders = {
-        entry.name: Path(entry.path)
-        for entry in entries
-        if is_folder(entry)
-        and not (entry.is_symlink() and any(same_folder(Path(entry.path), parent) for parent in above))
-    }
+    folders = {entry.name: Path(entry.path) for entry in entries if is_folder(entry) and not leads_up(entry)}
     strays = [entry for entry in entries if is_image(entry)]
     if not folders:
         found = f"{len(strays)} images but no folders of classes" if strays else "no folders of classes"
@@ -142,6 +136,7 @@ def _has_classes(part: Path) -> bool:
 def _split(samples: Samples, part: Path, fraction: float, seed: int) -> tuple[Samples, Samples]:
     names = [os.path.relpath(path, part).replace(os.sep, "/") for path in samples.paths]
     kept, held_out = split_by_class(names, samples.labels, fraction, seed)
+    _log.info("%d of %d images are for validation (data.val_fraction %g)", len(held_out), len(names), fraction)
     return Samples.of(samples[i] for i in kept), Samples.of(samples[i] for i in held_out)
 
 

@@ -173,11 +173,16 @@ class ImageDataModule(LightningDataModule):
             batch_size=self.batch_size,
             shuffle=shuffle,
             num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._device() == "cuda",
             drop_last=drop_last,
             persistent_workers=workers > 0,
             generator=torch.Generator().manual_seed(self.seed + epoch),  # also seeds the workers
         )
+
+    def _device(self) -> str:
+        if self.trainer:
+            return self.trainer.strategy.root_device.type
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
     def _workers(self, dataset: ImageDataset) -> int:
         if self.num_workers is not None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import features
 
 from dat_cli.errors import DataError
+
+Identity = tuple[int, int]  # device and number of a folder, whatever names lead to it
 
 _OPTIONAL_SUFFIXES = {"webp": ".webp", "avif": ".avif"}  # Pillow can be built without these two
 
@@ -37,8 +39,7 @@ def find_images(folder: Path, *, barred: Iterable[Path] = ()) -> Iterator[Path]:
     Raises:
         DataError: A folder cannot be read.
     """
-    real = folder.resolve()
-    seen = {_identity(path) for path in (real, *real.parents, *barred)}
+    seen = {_identity(path) for path in (folder, *barred)} | folders_above(folder)
     pending = [iter(list_folder(folder))]
     while pending:
         entry = next(pending[-1], None)
@@ -69,17 +70,27 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder, or a link to one."""
-    return stat.S_ISDIR(_mode(entry))
+    return _answer(entry.is_dir, entry)
 
 
 def is_image(entry: os.DirEntry[str]) -> bool:
     """Whether it is a regular file, or a link to one, that is named as a picture."""
-    return Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and stat.S_ISREG(_mode(entry))
+    return Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and _answer(entry.is_file, entry)
 
 
-def same_folder(first: Path, second: Path) -> bool:
-    """Whether two paths lead to one folder."""
-    return _identity(first) == _identity(second)
+def leads_up(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to the folder that it lies in, or to one above."""
+    parent = Path(entry.path).parent
+    return entry.is_symlink() and _identity(Path(entry.path)) in {_identity(parent)} | folders_above(parent)
+
+
+def folders_above(folder: Path) -> set[Identity]:
+    """What tells the folders above one from all others."""
+    found = set()
+    for parent in folder.resolve().parents:
+        with suppress(OSError):  # those that may not be looked at cannot be reached by a link either
+            found.add(_identity_of(parent.stat()))
+    return found
 
 
 def printable(path: Path | str) -> str:
@@ -88,20 +99,23 @@ def printable(path: Path | str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _mode(entry: os.DirEntry[str]) -> int:
+def _answer(question: Callable[[], bool], entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.stat().st_mode
+        return question()
     except PermissionError as error:
         raise _unreadable(Path(entry.path), error) from error
     except OSError:
-        return 0  # a link that leads nowhere, or in a circle: neither a folder nor a file
+        return False  # a link that leads in a circle
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def _identity(folder: Path) -> Identity:
     try:
-        status = folder.stat()
+        return _identity_of(folder.stat())
     except OSError as error:
         raise _unreadable(folder, error) from error
+
+
+def _identity_of(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
 
 

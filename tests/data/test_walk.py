@@ -70,31 +70,24 @@ def test_pictures_come_one_by_one(tmp_path: Path) -> None:
     assert [path.name for path in found] == ["b.jpg", "c.jpg"]
 
 
-def test_a_deep_folder_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for _ in range(1200):  # deeper than calls of Python may nest
-        Path("d").mkdir()
-        os.chdir("d")
-    Path("a.jpg").touch()
-    os.chdir(tmp_path)
-    assert len(list(find_images(Path("d")))) == 1
-
-
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no such file or directory"):
         list(find_images(tmp_path / "absent"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-@pytest.mark.parametrize("mode", [0o000, 0o400])
-def test_an_unreadable_folder_is_named(tmp_path: Path, mode: int) -> None:
-    touch(tmp_path, "closed/a.jpg")
-    (tmp_path / "closed").chmod(mode)
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "open/a.jpg", "open/closed/a.jpg")
+    (tmp_path / "open/closed").chmod(0o000)
+    (tmp_path / "open").chmod(0o755)
+    monkeypatch.chdir(tmp_path / "open")
+    if os.geteuid() == 0:  # who may read everything becomes somebody else
+        os.seteuid(65534)
     try:
-        with pytest.raises(DataError, match=r"closed.*permission denied"):
-            list(find_images(tmp_path))
+        with pytest.raises(DataError, match=r"closed: permission denied"):
+            list(find_images(Path()))
     finally:
-        (tmp_path / "closed").chmod(0o700)
+        os.seteuid(os.getuid())
+        (tmp_path / "open/closed").chmod(0o700)
 
 
 def test_names_become_one_line_of_text() -> None:
