@@ -48,11 +48,15 @@ def find_config(name: str) -> Path:
     Raises:
         UsageError: There is no such file; lists those that come with the package.
     """
+    if not name:
+        raise UsageError(
+            "no config named ''", hint=f"there are {', '.join(config_names())}, or give the path of a file"
+        )
     try:
         local = Path(name).expanduser()
         packaged = packaged_configs() / name
         inside = not local.is_absolute() and ".." not in local.parts
-        candidates = [local, *([packaged, packaged.with_name(packaged.name + _SUFFIX)] if inside and name else [])]
+        candidates = [local, *([packaged, packaged.with_name(packaged.name + _SUFFIX)] if inside else [])]
         candidates.append(local.with_name(local.name + _SUFFIX) if local.name else local)
         for path in candidates:
             if path.is_file():

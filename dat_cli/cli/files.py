@@ -21,18 +21,18 @@ def result_file(path: Path) -> Iterator[TextIO]:
     Raises:
         UsageError: The place is a folder, or in a folder that is missing or cannot be written.
     """
-    place = Path(os.path.realpath(path))  # a link stays a link
-    if place.is_dir():
-        raise UsageError(f"output {str(path)!r} is a folder", hint="give the name of a file in it")
-    special = place.exists() and not place.is_file()
     try:
+        place = Path(os.path.realpath(path))  # a link stays a link
+        if place.is_dir():
+            raise UsageError(f"output {str(path)!r} is a folder", hint="give the name of a file in it")
+        special = place.exists() and not place.is_file()
         if special:
             direct = place.open("w", encoding="utf-8", errors="backslashreplace")
         else:
             handle, name = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".tmp", dir=place.parent)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"output {str(path)!r} cannot be written ({reason})") from error
+        raise UsageError(f"output {str(path)[-200:]!r} cannot be written ({reason})") from error
     if special:
         with direct:
             yield direct

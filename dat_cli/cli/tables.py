@@ -30,7 +30,7 @@ def render_table(columns: Sequence[str | Column], rows: Sequence[Sequence[object
     cells = [[_cell(value, column.spec) for value, column in zip(row, shape, strict=True)] for row in rows]
     lines = [[column.title for column in shape], *cells]
     widths = [max(width(line[index]) for line in lines) for index in range(len(shape))]
-    numeric = [all(isinstance(row[index], int | float | None) for row in rows) for index in range(len(shape))]
+    numeric = [all(_is_number(row[index]) for row in rows) for index in range(len(shape))]
     padded = (
         _GAP.join(_pad(text, size, right) for text, size, right in zip(line, widths, numeric, strict=True)).rstrip()
         for line in lines
@@ -42,6 +42,10 @@ def width(text: str) -> int:
     """Columns of a terminal that a text fills: two for a Chinese sign, none for an accent that joins another."""
     signs = (sign for sign in text if not unicodedata.combining(sign))
     return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in signs)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _pad(text: str, size: int, right: bool) -> str:
