@@ -96,7 +96,7 @@ class Predict(DatCLI):
 
     def instantiate_classes(self) -> None:
         """Build the network and the images from the weights."""
-        self.config_init = self.parser.instantiate_classes(self.config)
+        super().instantiate_classes()  # the trainer, which is all that the parser knows of
         network, config = load_model(self.weights)
         options = self.options
         self.classes = config.classes
@@ -104,7 +104,6 @@ class Predict(DatCLI):
         self.datamodule = PredictionData(
             self.paths, config.preprocessing, batch_size=options.batch_size, num_workers=options.num_workers
         )
-        self.trainer = self.instantiate_trainer()
 
     def predict(self, **_: Any) -> None:
         """Predict, write, and say how much failed.
