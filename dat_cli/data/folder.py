@@ -75,9 +75,11 @@ def _find_parts(root: Path) -> dict[str, Path]:
 def _training_classes(part: Path) -> tuple[str, ...]:
     names = tuple(sorted(_class_folders(part)))
     if len(names) == 1:
+        inner = part / names[0]
+        is_wrapped = any(is_folder(entry) for entry in list_folder(inner))  # as archives unpack
         raise DataError(
             f"{printable(part)} has only one class, {printable(names[0])}",
-            hint="a classifier needs at least two classes to tell apart, each in its own folder",
+            hint=f"did you mean {printable(inner)}?" if is_wrapped else "a classifier needs at least two classes",
         )
     return names
 
@@ -88,14 +90,11 @@ def _class_folders(part: Path) -> dict[str, Path]:
     Raises:
         DataError: There is none, or a name is no text.
     """
-    entries = list_folder(part)
-    folders = {entry.name: Path(entry.path) for entry in entries if is_folder(entry) and not leads_up(entry)}
-    strays = [entry for entry in entries if is_image(entry)]
+    folders = {entry.name: Path(entry.path) for entry in list_folder(part) if is_folder(entry) and not leads_up(entry)}
     if not folders:
-        found = f"{len(strays)} images but no folders of classes" if strays else "no folders of classes"
+        strays = _count_strays(part)
+        found = f"{strays} images but no folders of classes" if strays else "no folders of classes"
         raise DataError(f"{printable(part)} has {found}", hint=_LAYOUT_HINT)
-    if strays:
-        _log.warning("left out %d images that lie in no class folder of %s", len(strays), printable(part))
     for name in folders:
         if not _is_text(name):
             raise DataError(
@@ -114,6 +113,8 @@ def _read(part: Path, index: Mapping[str, int], lacking: str) -> Samples:
             f"{printable(part)} has a class that {lacking}: {', '.join(map(printable, unknown[:5]))}",
             hint=near or f"rename or remove the folder; known are {', '.join(map(printable, list(index)[:10]))}",
         )
+    if strays := _count_strays(part):
+        _log.warning("left out %d images that lie in no class folder of %s", strays, printable(part))
     samples: list[Sample] = []
     for name, folder in folders.items():
         images = sorted(find_images(folder, barred=folders.values()), key=Path.as_posix)
@@ -123,6 +124,10 @@ def _read(part: Path, index: Mapping[str, int], lacking: str) -> Samples:
             )
         samples.extend(Sample(image, index[name]) for image in images)
     return Samples.of(samples)
+
+
+def _count_strays(part: Path) -> int:
+    return sum(is_image(entry) for entry in list_folder(part))
 
 
 def _has_classes(part: Path) -> bool:

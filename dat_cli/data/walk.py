@@ -95,8 +95,13 @@ def folders_above(folder: Path) -> set[Identity]:
 
 def printable(path: Path | str) -> str:
     """A path as one line of text: bytes that are no UTF-8 and control characters are escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(char if char.isprintable() else _escape(char) for char in str(path))
+
+
+def _escape(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python carries a byte that is no UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
 
 
 def _answer(question: Callable[[], bool], entry: os.DirEntry[str]) -> bool:

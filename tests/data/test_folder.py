@@ -109,6 +109,11 @@ def test_one_class_is_nothing_to_learn(tmp_path: Path, make_folder: MakeFolder) 
     assert "only one class, cat" in error_of(make_folder(tmp_path, {"cat": 5})).message
 
 
+def test_a_folder_around_the_data_is_recognised(tmp_path: Path, make_folder: MakeFolder) -> None:
+    root = make_folder(tmp_path, {"pictures/cat": 2, "pictures/dog": 2, "__MACOSX/pictures": 1})
+    assert error_of(root).hint == f"did you mean {root}/pictures?"
+
+
 def test_folders_without_classes_are_errors(tmp_path: Path, make_folder: MakeFolder) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -134,7 +139,7 @@ def test_images_beside_the_classes_are_left_out_and_counted(
     root = make_folder(tmp_path, {"cat": 2, "dog": 2, ".": 3})
     source = open_source(str(root))
     assert len(source.train) + len(source.val) == 4
-    assert "left out 3 images" in caplog.text
+    assert caplog.text.count("left out 3 images") == 1
 
 
 def test_link_loops_add_no_class_and_no_image(tmp_path: Path, make_folder: MakeFolder) -> None:

@@ -64,7 +64,9 @@ def test_a_fraction_out_of_range_is_an_error(fraction: float) -> None:
     assert "val_fraction" in error.message
 
 
-@pytest.mark.parametrize("source", ["", "  ", "a\0b", "x" * 5000, "~nobody-has-this-name/x", "https://example.org/x"])
+@pytest.mark.parametrize(
+    "source", ["", "  ", "a\0b", "\ud800", "x" * 5000, "~nobody-has-this-name/x", "https://example.org/x"]
+)
 def test_what_is_no_path_is_an_error(source: str) -> None:
     assert isinstance(error_of(source), DataError)
 
