@@ -116,7 +116,7 @@ def _wrong_value(parser: DatArgumentParser, found: re.Match[str]) -> UsageError:
     if problem:
         name = problem["path"].rpartition(".")[2]
         return UsageError(_prefixed(f"{shown}: {name}: {one_line(problem['what'])}"))
-    given = re.search(r"Given value: (.*)", detail, re.DOTALL) or re.search(r"Got value: (.*)", detail, re.DOTALL)
+    given = next((match for pattern in _GIVEN if (match := pattern.search(detail))), None)
     typehint = getattr(action, "_typehint", None)
     if given and typehint is not None:
         return UsageError(_prefixed(f"{shown} must be {describe(typehint)}; got {quote(given[1])}"))
@@ -172,6 +172,14 @@ def _prefixed(message: str) -> str:
     reading = _reading.get()
     return f"{reading}: {message}" if reading else message
 
+
+# How jsonargparse tells the value that was given; of a union the last, because each of its types tells one.
+_GIVEN = (
+    re.compile(r"Given value: (.*)", re.DOTALL),
+    re.compile(r"Got value: (.*)", re.DOTALL),
+    re.compile(r"Not of type \w+: (.*) (?:does not conform to restriction|not an? (?:number|integer))", re.DOTALL),
+    re.compile(r"Not of type \w+: .*(?:with base 10|string to float): '(.*)'", re.DOTALL),
+)
 
 # How jsonargparse words things (4.53); whatever is not here is passed on in one line.
 _TRANSLATIONS = (

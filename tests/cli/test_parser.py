@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from jsonargparse.typing import PositiveInt
 
 from dat_cli.cli import configs
 from dat_cli.cli.parser import DatArgumentParser, NamedConfig, config_names, packaged_configs
@@ -36,8 +37,9 @@ class Data:
         damaged: Literal["error", "skip"] = "error",
         crop: tuple[float, float] | None = None,
         flip: bool = False,
+        workers: PositiveInt = 1,
     ) -> None:
-        self.options = source, batch_size, damaged, crop, flip
+        self.options = source, batch_size, damaged, crop, flip, workers
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +85,8 @@ def complaint(*args: str) -> str:
         ("--data.batch_size 1.5", "--data.batch_size must be a whole number; got '1.5'"),
         ("--data.damaged maybe", "--data.damaged must be one of error, skip; got 'maybe'"),
         ("--data.crop 3", "--data.crop must be a list of 2 numbers or null; got '3'"),
+        ("--data.workers 0", "--data.workers must be a whole number >0; got '0'"),
+        ("--data.workers x", "--data.workers must be a whole number >0; got 'x'"),
         ("--data.flip maybe", "--data.flip must be true or false; got 'maybe'"),
         ("--model.optimizer.lr fast", "--model.optimizer.lr must be a number; got 'fast'"),
         ("--model.optimizer.warmup 1e9999", "--model.optimizer.warmup must be a whole number or null; got '1e9999'"),
@@ -156,7 +160,14 @@ def test_later_values_win_and_the_rest_is_default(in_folder: Path) -> None:
     (in_folder / "a.yaml").write_text("data: {batch_size: 4, source: a}")
     (in_folder / "b.yaml").write_text("data: {source: b}")
     options = parse("-c", "a.yaml", "--config=b.yaml", "--data.flip", "true")
-    assert options["data"] == {"source": "b", "batch_size": 4, "damaged": "error", "crop": None, "flip": True}
+    assert options["data"] == {
+        "source": "b",
+        "batch_size": 4,
+        "damaged": "error",
+        "crop": None,
+        "flip": True,
+        "workers": 1,
+    }
 
 
 def test_no_environment_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
