@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace, dict_to_namespace, set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException  # noqa: TID253 - commands with a network
 from lightning.pytorch import Callback, Trainer  # noqa: TID253
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI  # noqa: TID253
+from torch import cuda  # noqa: TID253
+from torch.backends import mps  # noqa: TID253
 
 from dat_cli.catalog import Preprocessing, get_variant
+from dat_cli.cli.output import quiet_libraries
 from dat_cli.cli.parser import DatArgumentParser, NamedConfig
 from dat_cli.data.module import ImageDataModule
 from dat_cli.errors import DatError, UsageError
@@ -25,6 +30,8 @@ from dat_cli.train.hardware import default_precision
 SEED = 0
 EPOCHS = 300  # both papers
 GRADIENT_CLIP = 5.0  # norm; both papers
+_TRAINER = {"max_epochs": EPOCHS, "gradient_clip_val": GRADIENT_CLIP, "logger": False}
+_LONGEST = 200  # characters of what Lightning says
 
 
 class DatCLI(LightningCLI):
@@ -35,9 +42,12 @@ class DatCLI(LightningCLI):
     """
 
     command: str
-    skipped = frozenset({"model", "datamodule", "ckpt_path", "weights_only"})
+    skipped = frozenset({"model", "datamodule", "train_dataloaders", "val_dataloaders", "ckpt_path", "weights_only"})
+
+    trainer_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, args: list[str]) -> None:
+        quiet_libraries()
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         super().__init__(
             Classification,
@@ -45,7 +55,7 @@ class DatCLI(LightningCLI):
             args=args,
             save_config_callback=None,
             seed_everything_default=SEED,
-            trainer_defaults={"max_epochs": EPOCHS, "gradient_clip_val": GRADIENT_CLIP, "logger": False},
+            trainer_defaults={**_TRAINER, **self.trainer_options},
             parser_class=DatArgumentParser,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -63,16 +73,24 @@ class DatCLI(LightningCLI):
         )
         return parser
 
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The network and the data before the trainer, whose many options few people need."""
+        parser.add_lightning_class_args(Classification, "model")
+        parser.add_lightning_class_args(ImageDataModule, "data")
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What the network takes from the data, so that nobody has to say it."""
         parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
         parser.link_arguments("data.preprocessing", "model.preprocessing", apply_on="instantiate")
-        parser.link_arguments("data.source", "model.trained_on", compute_fn=source_name)
+        parser.link_arguments("data.source_name", "model.trained_on", source_name, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and find out what was given and what is a default."""
-        self.config = parser.parse_args(args)
-        self.given = set(flat(parser.parse_args(args, defaults=False)[self.command].as_dict()))
+        words = [str(word) for word in args] if isinstance(args, list) else []
+        self.config = parser.parse_args(words)
+        self.given = set(flat(parser.parse_args(words, defaults=False)[self.command].as_dict()))
 
     @property
     def options(self) -> Namespace:
@@ -119,12 +137,13 @@ class DatCLI(LightningCLI):
         Raises:
             UsageError: Its options do not go together, or ask for what the machine lacks.
         """
+        check_devices(self.options.trainer.accelerator, self.options.trainer.devices)
         try:
             return super().instantiate_trainer(**kwargs)
         except DatError:
             raise
         except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-            raise UsageError(f"trainer: {first_sentence(error)}") from error
+            raise UsageError(f"trainer: {in_one_line(error)}") from error
 
     def extra_callbacks(self, *callbacks: Callback) -> list[Callback]:
         """The callbacks of the config and ours."""
@@ -143,12 +162,12 @@ class DatCLI(LightningCLI):
                 raise KeyboardInterrupt from None
             raise
         except MisconfigurationException as error:
-            raise UsageError(f"trainer: {first_sentence(error)}") from error
+            raise UsageError(f"trainer: {in_one_line(error)}") from error
 
 
 def as_options(preprocessing: Preprocessing) -> Namespace:
     """Preprocessing as the parser holds it."""
-    return Namespace(**asdict(preprocessing))
+    return dict_to_namespace(asdict(preprocessing))
 
 
 def source_name(source: str) -> str:
@@ -167,10 +186,33 @@ def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def first_sentence(error: Exception) -> str:
-    """What an error of Lightning says, without the advice on Python code that follows."""
+def check_devices(accelerator: object, devices: object) -> None:
+    """Refuse more processes than the CPU has cores: Lightning starts any number of them, which ends in a standstill.
+
+    Raises:
+        UsageError: There are too many.
+    """
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not (cuda.is_available() or mps.is_available()))
+    wanted = int(devices) if isinstance(devices, int | str) and str(devices).isdecimal() else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if on_cpu and wanted > cores:
+        raise UsageError(f"trainer.devices is {wanted}, but there is no GPU and the CPU has {cores} cores")
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error of Lightning says, without most of the advice on Python code that follows."""
     text = " ".join(str(error).split())
-    return re.split(r"(?<=[a-z0-9)`'])\. ", text, maxsplit=1)[0].rstrip(".")
+    return text.rstrip(".") if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} ..."
+
+
+def last_value(words: list[str], option: str) -> str | None:
+    """Value of an option before there is a parser; None where it lacks one, which the parser will say."""
+    for index in range(len(words) - 1, -1, -1):
+        if words[index].startswith(f"{option}="):
+            return words[index].partition("=")[2]
+        if words[index] == option:
+            return words[index + 1] if index + 1 < len(words) else None
+    return None
 
 
 def on_terminal() -> bool:

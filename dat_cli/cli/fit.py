@@ -10,7 +10,7 @@ import yaml
 from lightning.pytorch import Trainer  # noqa: TID253 - a command with a network
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser  # noqa: TID253
 
-from dat_cli.cli.base import DatCLI, flat, on_terminal
+from dat_cli.cli.base import DatCLI, flat, last_value, on_terminal
 from dat_cli.cli.resume import check_same_options, check_unfinished, find_run
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
@@ -29,9 +29,9 @@ class Fit(DatCLI):
     folder: RunFolder | None = None
     weights: Weights | None = None
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Where to start and where to write."""
-        super().add_arguments_to_parser(parser)
+        super().add_default_arguments_to_parser(parser)
         start = parser.add_argument_group("Where to start and where to write")
         start.add_argument(
             "--weights", type=str | None, help="Start from these weights: the folder of a run, .safetensors or .ckpt."
@@ -47,7 +47,7 @@ class Fit(DatCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; a resumed run's own options come first."""
         words = [str(word) for word in args] if isinstance(args, list) else []
-        if reference := _last_value(words, "--resume"):
+        if reference := last_value(words, "--resume"):
             self.run_path = find_run(reference)
             words = [words[0], "--config", str(self.run_path / CONFIG), *words[1:]]
         super().parse_arguments(parser, words)
@@ -108,16 +108,6 @@ class Fit(DatCLI):
     def _config_text(self) -> str:
         options = {name: value for name, value in self.plain_options().items() if name != "resume"}
         return yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
-
-
-def _last_value(words: list[str], option: str) -> str | None:
-    """Value of an option before there is a parser; None where it lacks one, which the parser will say."""
-    for index in range(len(words) - 1, -1, -1):
-        if words[index].startswith(f"{option}="):
-            return words[index].partition("=")[2]
-        if words[index] == option:
-            return words[index + 1] if index + 1 < len(words) else None
-    return None
 
 
 def _checked_name(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from types import MappingProxyType
 from typing import Any
 
 from lightning.pytorch import Trainer  # noqa: TID253 - a command with a network
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from dat_cli.cli.base import DatCLI, on_terminal
+from dat_cli.cli.base import DatCLI, last_value, on_terminal
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.train.callbacks import ProgressBar
@@ -26,12 +27,12 @@ class Measure(DatCLI):
     """Base of both commands; they differ in the part of the data."""
 
     skipped = DatCLI.skipped | {"dataloaders", "verbose"}
+    trainer_options = MappingProxyType({"devices": 1})  # several would count some images twice
     weights: Weights
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What to measure, and how to tell."""
-        super().add_arguments_to_parser(parser)
-        parser.set_defaults({"trainer.devices": 1})  # several would count some images twice
+        super().add_default_arguments_to_parser(parser)
         group = parser.add_argument_group("What to measure and how to tell")
         group.add_argument("--weights", type=str | None, help="The folder of a run, a .safetensors or a .ckpt file.")
         group.add_argument("--format", type=str, choices=("table", "json"), default="table", help="Form of the result.")
@@ -39,14 +40,15 @@ class Measure(DatCLI):
             parser.add_argument(f"--{name}", type=str | None, help=argparse.SUPPRESS)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; weights must be named on the command line, because a run's config names those it started from."""
+        """Parse; weights come from the command line alone, because a run's config names those that it started from."""
         super().parse_arguments(parser, args)
-        words = [str(word) for word in args] if isinstance(args, list) else []
-        if not any(word.partition("=")[0] == "--weights" for word in words):
+        reference = last_value([str(word) for word in args] if isinstance(args, list) else [], "--weights")
+        if reference is None:
             raise UsageError(
                 f"{self.command}: no weights to measure",
                 hint=f"pass them, such as dat {self.command} --weights runs/tiny/version_0",
             )
+        self.options.weights = reference
 
     def before_instantiate_classes(self) -> None:
         """Take network, classes and preprocessing from the weights."""

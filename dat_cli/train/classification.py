@@ -159,7 +159,7 @@ class Classification(LightningModule):
         self.class_counts.update(logits, labels)
         loss = F.cross_entropy(logits, labels)
         self.log(loss_name, loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        self.log_dict(scores, on_step=False, on_epoch=True, batch_size=len(labels))  # type: ignore[arg-type]  # Lightning takes collections
+        self.log_dict(scores, on_step=False, on_epoch=True, batch_size=len(labels))
 
 
 def _scores(classes: int, prefix: str) -> MetricCollection:

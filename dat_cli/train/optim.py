@@ -75,7 +75,8 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
     them: the published weights were trained with decay on these.
     """
     spared: set[str] = network.no_weight_decay() if hasattr(network, "no_weight_decay") else set()  # type: ignore[operator]  # nn.Module types any attribute as a Tensor
-    decay, keep = [], []
+    decay: list[nn.Parameter] = []
+    keep: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue

@@ -22,8 +22,14 @@ class EpochSeed(Callback):
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Before the batches of the epoch are drawn; each process has its own randomness."""
+        """Before the batches of the epoch are drawn; each process has its own randomness.
+
+        The loader's own generator, which orders the images, would else start again on resume.
+        """
         seed = (self.seed * _EPOCHS + trainer.current_epoch * 1009 + trainer.global_rank) % 2**32
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - the generator that augmentations use
         torch.manual_seed(seed)
+        generator = getattr(trainer.train_dataloader, "generator", None)
+        if generator is not None:
+            generator.manual_seed(seed)

@@ -70,7 +70,8 @@ class ProgressLines(Callback):
         """Count images, and write a line when the last one is long ago."""
         self._images += len(batch[1]) * trainer.world_size
         now = time.monotonic()
-        if self.interval is None or not trainer.is_global_zero or now - self._last_line < self.interval:
+        is_last = batch_idx + 1 == trainer.num_training_batches  # the line of the epoch follows
+        if self.interval is None or is_last or not trainer.is_global_zero or now - self._last_line < self.interval:
             return
         self._last_line = now
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs

@@ -41,7 +41,7 @@ class RunFolder(Checkpoint):
         self._resumed = resume is not None
         self._best = (-1.0, math.inf)  # top-1, and the loss that decides between equals
         self._log = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)  # until there is a file
-        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._log.addFilter(lambda record: record.name.startswith("dat") or record.levelno >= logging.WARNING)
         for name in _LOGGERS:
             logging.getLogger(name).addHandler(self._log)
 
@@ -53,7 +53,7 @@ class RunFolder(Checkpoint):
                 (self.path / CONFIG).write_text(self.config, encoding="utf-8")
             _keep_rows(self.path / METRICS, trainer.current_epoch)
             file = logging.FileHandler(self.path / LOG, encoding="utf-8")
-            file.setFormatter(self._log.formatter)
+            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
             self._log.setTarget(file)
             self._log.flush()
             self._log.capacity = 1  # from now on every line goes straight to the file
@@ -76,7 +76,8 @@ class RunFolder(Checkpoint):
             return
         if trainer.is_global_zero:
             scores = _scores(trainer)
-            row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **scores}
+            shown = {name: f"{value:.9g}" for name, value in scores.items()}  # all that a float32 holds
+            row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **shown}
             with (self.path / METRICS).open("a", encoding="utf-8", newline="") as file:
                 csv.DictWriter(file, COLUMNS, extrasaction="ignore").writerow(row)
         trainer.save_checkpoint(self.path / LAST)
