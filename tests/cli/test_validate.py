@@ -1,0 +1,66 @@
+"""``dat validate`` and ``dat test``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dat_cli.cli.main import main
+
+ONE_BATCH = ["--trainer.limit_val_batches", "1", "--data.batch_size", "8"]
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_measuring_without_weights_is_one_line_that_says_what_to_pass(
+    command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--config", "tiny"]) == 2
+    output = capfd.readouterr()
+    assert "--weights" in output.err
+    assert output.err.count("\n") == 1
+    assert output.out == ""
+
+
+def test_json_stands_alone_on_stdout_and_equals_what_training_measured(trained_run: Path) -> None:
+    config = ["--config", str(trained_run / "config.yaml")]  # the same images, and a config may name weights: null
+    command = [sys.executable, "-m", "dat_cli", "validate", "--weights", str(trained_run), *config]
+    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    with (trained_run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = max(rows, key=lambda row: (float(row["val_acc1"]), -float(row["val_loss"])))
+    for name in ("val_loss", "val_acc1", "val_acc5", "val_f1"):
+        assert result[name] == pytest.approx(float(best[name]), rel=1e-4)
+    assert result["images"] == 8
+    assert result["source"] == "digits"
+    assert [row["class"] for row in result["classes"]] == list("0123456789")
+    assert sum(row["images"] for row in result["classes"]) == 8
+    assert sum(row["correct"] for row in result["classes"]) == round(8 * result["val_acc1"])
+
+
+def test_the_table_has_scores_and_classes(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", "--weights", str(trained_run), "--trainer.limit_test_batches", "1"]) == 0
+    output = capfd.readouterr().out
+    for word in ("digits", "images", "loss", "top-1", "top-5", "macro F1", "accuracy"):
+        assert word in output
+    assert "\x1b" not in output
+
+
+def test_a_config_of_another_network_is_refused(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--weights", str(trained_run), "--config", "base"]) == 2
+    assert "model.arch is dat_base" in capfd.readouterr().err
+
+
+def test_a_class_that_the_weights_lack_is_named(
+    trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0", "platypus"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "a.png").write_bytes(b"")
+    assert main(["validate", "--weights", str(trained_run), "--data.source", str(tmp_path / "photos")]) == 2
+    assert "platypus" in capfd.readouterr().err
