@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NamedTuple, NoReturn, TextIO
 
 from dat_cli.cli.wording import printable
@@ -46,6 +46,7 @@ def guard(command: Callable[[], int]) -> int:
     """
     _prepare_streams()
     previous = _terminate_by_exception()
+    hook, sys.excepthook = sys.excepthook, _tell_in_background
     try:
         try:
             code = command()
@@ -55,6 +56,7 @@ def guard(command: Callable[[], int]) -> int:
     except BaseException as error:  # noqa: BLE001 - this is the wall
         code = _end(error)
     finally:
+        sys.excepthook = hook
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
     return code
@@ -144,6 +146,14 @@ def _words(error: BaseException) -> str:
     """What an error says; of one from a data worker its last line, because torch puts the traceback before it."""
     text = str(error)
     return text.strip().splitlines()[-1].partition(": ")[2] if "Original Traceback" in text else text
+
+
+def _tell_in_background(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Errors that reach no caller: of threads that serve data workers, whose end breaks connections."""
+    if os.environ.get("DAT_DEBUG") == "1":
+        sys.__excepthook__(kind, error, trace)
+    elif not isinstance(error, ConnectionError | EOFError):
+        _say(f"warning: {judge(error).message}")
 
 
 def _prepare_streams() -> None:

@@ -99,6 +99,18 @@ def test_an_interrupt_that_lightning_swallowed_is_still_one() -> None:
     assert guard(command) == 130
 
 
+def test_a_connection_that_a_stopped_worker_broke_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        for error in (ConnectionResetError("Connection reset by peer"), ZeroDivisionError("division by zero")):
+            sys.excepthook(type(error), error, None)
+        return 0
+
+    assert guard(command) == 0
+    told = capsys.readouterr().err
+    assert told.startswith("dat: warning: ZeroDivisionError: division by zero")
+    assert told.count("\n") == 1
+
+
 WAITING = """
 import sys, time
 from dat_cli.cli.wall import guard
