@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_reading_the_configuration_does_not_import_torch(saved: Path) -> None:
     assert done.stdout == "False\n"
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda whole: whole[:-3],
     "cut within its header": lambda whole: whole[:40],
     "too short for a header": lambda whole: whole[:4],
