@@ -1,8 +1,8 @@
 # make demo | test | lint | docs | env | clean
 #
-# Needs python3 (3.10 or newer), make and git. Everything else comes from uv.lock into .venv, by the uv on
-# PATH or, where there is none, by one that is fetched into build/uv and keeps its cache and interpreters in
-# build/ as well: nothing outside this folder is written.
+# Needs python3 (3.10 or newer), make and git. Everything else comes from uv.lock into .venv: by the uv on PATH with
+# its usual cache or, where there is none, by one that is fetched into build/uv and keeps its cache and
+# interpreters in build/ as well, so that nothing outside this folder is written.
 
 .PHONY: help env demo test lint docs clean print-uv
 .DELETE_ON_ERROR:
@@ -38,8 +38,8 @@ env: .venv/.from-lock
 build/uv/bin/uv:
 	@echo "Fetching uv into build/uv"
 	@rm -rf build/uv && mkdir -p build
-	@{ $(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet --no-cache-dir uv; } >build/uv.log 2>&1 \
-	|| { rm -rf build/uv && $(PYTHON) -m pip install --quiet --no-cache-dir --target build/uv uv; } >>build/uv.log 2>&1 \
+	@{ $(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check uv; } >build/uv.log 2>&1 \
+	|| { rm -rf build/uv && $(PYTHON) -m pip install --quiet --no-cache-dir --disable-pip-version-check --target build/uv uv; } >>build/uv.log 2>&1 \
 	|| { cat build/uv.log; \
 	     echo "uv could not be fetched with $(PYTHON). If venv and pip are missing, install them (Debian, Ubuntu:"; \
 	     echo "apt install python3-venv python3-pip) or install uv (https://docs.astral.sh/uv), then run make again."; \
