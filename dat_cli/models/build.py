@@ -86,6 +86,7 @@ def create_model(
         drop_rate=drop_rate,
         drop_path_rate=drop_path_rate,
     )
+    model.pretrained_cfg = model.default_cfg = default_cfg(variant)
     if not features_only:
         return model
     return FeaturePyramid(model, out_indices)

@@ -5,8 +5,8 @@ The methods and their names are those of timm's models, so that code written for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -34,10 +34,18 @@ class DAT(nn.Module):
         global_pool: ``avg``, or an empty string to leave maps unpooled.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth of the last block, growing linearly from 0; None for none.
+        device: Where the parameters are made; None for the default.
+        dtype: Their type; None for the default.
+
+    Attributes:
+        default_cfg: What timm wants to know of a network; so does ``pretrained_cfg``, its other name.
 
     Raises:
         ModelError: An argument is out of range.
     """
+
+    default_cfg: dict[str, Any]
+    pretrained_cfg: dict[str, Any]
 
     def __init__(
         self,
@@ -49,6 +57,8 @@ class DAT(nn.Module):
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         drop_path_rate: float | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.variant = variant
@@ -62,15 +72,11 @@ class DAT(nn.Module):
         ]
         _check(num_classes, in_chans, self.image_size, drop_rate, drop_path_rate or 0.0)
 
-        self.stem = (ConvStem if variant.convolutions else PatchStem)(in_chans, variant.dims[0])
-        rates = torch.linspace(0, drop_path_rate or 0.0, sum(variant.depths)).tolist()
-        ends = list(accumulate(variant.depths))
-        maps = zip(*(_map_sizes(size, round_up=variant.convolutions) for size in self.image_size), strict=True)
-        self.stages = nn.ModuleList(
-            Stage(variant, index, map_size, rates[end - depth : end])
-            for index, (map_size, depth, end) in enumerate(zip(maps, variant.depths, ends, strict=True))
-        )
-        self.norm: nn.Module = nn.LayerNorm(self.num_features)
+        with torch.device(device) if device else nullcontext():
+            self.stem = (ConvStem if variant.convolutions else PatchStem)(in_chans, variant.dims[0])
+            self.stages = nn.ModuleList(_build_stages(variant, self.image_size, drop_path_rate or 0.0))
+            self.norm: nn.Module = nn.LayerNorm(self.num_features)
+        self.to(dtype=dtype)
         self.reset_classifier(num_classes, global_pool)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -155,7 +161,11 @@ class DAT(nn.Module):
         if global_pool is not None:
             self.global_pool = global_pool
         self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        head: nn.Module = nn.Identity()
+        if num_classes:
+            like = next(self.stem.parameters())
+            head = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
+        self.head = head.train(self.training)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more time."""
@@ -189,6 +199,17 @@ class DAT(nn.Module):
             hint = f"{self.variant.name} takes images from {SMALLEST_IMAGE} x {SMALLEST_IMAGE} pixels"
             raise ModelError(f"the images have {image.shape[2]} x {image.shape[3]} pixels", hint=hint)
         return image
+
+
+def _build_stages(variant: Variant, image_size: tuple[int, int], drop_path_rate: float) -> Iterator[Stage]:
+    """The stages with their maps' sizes at the nominal image size, and the growing rate of stochastic depth."""
+    sizes = zip(*(_map_sizes(size, round_up=variant.convolutions) for size in image_size), strict=True)
+    last = sum(variant.depths) - 1
+    first = 0
+    for index, (map_size, depth) in enumerate(zip(sizes, variant.depths, strict=True)):
+        rates = [drop_path_rate * block / last for block in range(first, first + depth)]
+        yield Stage(variant, index, map_size, rates)
+        first += depth
 
 
 def _map_sizes(size: int, *, round_up: bool) -> list[int]:

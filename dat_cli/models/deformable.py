@@ -110,14 +110,14 @@ class SamplingPoints(nn.Module):
     def forward(self, query: Tensor) -> Tensor:
         by_group = query.unflatten(-1, (self.groups, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1)  # (B G, H, W, D)
         hidden = F.gelu(self.norm(self.conv(by_group)))
-        with torch.autocast(hidden.device.type, enabled=False):
-            positions = self._positions(self._offsets(hidden))
-        return positions.unflatten(0, (-1, self.groups))
+        return self._positions(self._offsets(hidden)).unflatten(0, (-1, self.groups))
 
     def _offsets(self, hidden: Tensor) -> Tensor:
-        """(B G, Hk, Wk, 2), in units of normalised coordinates."""
-        coordinate = torch.promote_types(hidden.dtype, torch.float32)
-        offsets = F.linear(hidden.to(coordinate), self.proj.weight.to(coordinate))
+        """(B G, Hk, Wk, D) -> (B G, Hk, Wk, 2), in units of normalised coordinates."""
+        exact = torch.promote_types(hidden.dtype, torch.float32)
+        hidden, weight = hidden.to(exact), self.proj.weight.to(exact)
+        # Sums of products, because autocast would turn a linear layer back to half precision.
+        offsets = torch.stack([(hidden * row).sum(dim=-1) for row in weight], dim=-1)
         if self.offset_range < 0:
             return offsets
         cells = [size - 1 if self.generation == "dat_pp" else size for size in offsets.shape[1:3]]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.ops.depthwise import depthwise_conv
+
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     """Apply a convolution to a (B, H, W, C) map: (B, H', W', C')."""
@@ -23,7 +25,7 @@ class DepthwiseConv(nn.Conv2d):
         super().__init__(dim, dim, kernel, stride, padding, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return depthwise_conv(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
 
 
 class PatchStem(nn.Module):

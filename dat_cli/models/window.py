@@ -21,8 +21,6 @@ class WindowAttention(nn.Module):
             different sides of the seam are kept apart. (Swin rolls by floor(M / 2).)
     """
 
-    relative_position_index: Tensor
-
     def __init__(self, dim: int, heads: int, window: int = 7, *, shifted: bool = False) -> None:
         super().__init__()
         self.heads = heads
@@ -31,7 +29,6 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
-        self.register_buffer("relative_position_index", _relative_position_index(window), persistent=False)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,16 +60,13 @@ class WindowAttention(nn.Module):
         return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
 
     def _bias(self) -> Tensor:
-        pairs = self.window**2
-        bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
-        return bias.view(pairs, pairs, self.heads).permute(2, 0, 1)
-
-
-def _relative_position_index(window: int) -> Tensor:
-    """(M M, M M): row of the bias table for each query and key of a window, row offset major."""
-    offset = torch.arange(window)[:, None] - torch.arange(window) + window - 1  # (M, M)
-    index = offset[:, None, :, None] * (2 * window - 1) + offset[None, :, None, :]
-    return index.reshape(window**2, window**2)
+        """(h, M M, M M): the table by the difference of query and key, row offset major."""
+        size = self.window
+        position = torch.arange(size, device=self.relative_position_bias_table.device)
+        offset = position[:, None] - position + size - 1  # (M, M)
+        table = self.relative_position_bias_table.T.unflatten(1, (2 * size - 1, -1))  # (h, 2 M - 1, 2 M - 1)
+        bias = table[:, offset[:, None, :, None], offset[None, :, None, :]]  # (h, M, M, M, M)
+        return bias.flatten(3).flatten(1, 2)
 
 
 def _seams(height: int, width: int, window: int, shift: int, like: Tensor) -> Tensor:
