@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from lightning.pytorch.cli import LightningArgumentParser  # noqa: TID253 - only commands that need torch import this
+from lightning.pytorch.cli import LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI
 from dat_cli.cli.files import result_file
