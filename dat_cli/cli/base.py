@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace, dict_to_namespace, set_parsing_settings
-from lightning.fabric.utilities.exceptions import MisconfigurationException  # noqa: TID253 - commands with a network
-from lightning.pytorch import Callback, Trainer  # noqa: TID253
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI  # noqa: TID253
-from torch import cuda  # noqa: TID253
-from torch.backends import mps  # noqa: TID253
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from torch import cuda
+from torch.backends import mps
 
 from dat_cli.catalog import Preprocessing, get_variant
 from dat_cli.cli.output import quiet_libraries
@@ -31,6 +31,12 @@ SEED = 0
 EPOCHS = 300  # both papers
 GRADIENT_CLIP = 5.0  # norm; both papers
 _TRAINER = {"max_epochs": EPOCHS, "gradient_clip_val": GRADIENT_CLIP, "logger": False}
+_COUNT_OR_SHARE = {
+    f"trainer.{name}"
+    for name in (
+        "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval",
+    )
+}  # fmt: skip
 _LONGEST = 200  # characters of what Lightning says
 
 
@@ -79,6 +85,7 @@ class DatCLI(LightningCLI):
         parser.add_lightning_class_args(ImageDataModule, "data")
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+        prefer_counts(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What the network takes from the data, so that nobody has to say it."""
@@ -184,6 +191,17 @@ def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + name] = value
     return found
+
+
+def prefer_counts(parser: LightningArgumentParser) -> None:
+    """Read 1 as one batch and 1.0 as all of them.
+
+    Lightning's type is Union[int, float], but Python keeps one object for it and Union[float, int], and whichever
+    library came first decides on the order in which a value is tried.
+    """
+    for action in parser._actions:
+        if action.dest in _COUNT_OR_SHARE:
+            action._typehint = int | float | None  # type: ignore[attr-defined]  # of jsonargparse's own actions
 
 
 def check_devices(accelerator: object, devices: object) -> None:

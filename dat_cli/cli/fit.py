@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch import Trainer  # noqa: TID253 - a command with a network
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser  # noqa: TID253
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI, flat, last_value, on_terminal
 from dat_cli.cli.resume import check_same_options, check_unfinished, find_run

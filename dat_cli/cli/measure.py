@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import sys
 from types import MappingProxyType
 from typing import Any
 
-from lightning.pytorch import Trainer  # noqa: TID253 - a command with a network
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser  # noqa: TID253
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from dat_cli.cli.base import DatCLI, last_value, on_terminal
+from dat_cli.cli.output import to_json
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.train.callbacks import ProgressBar
@@ -91,11 +91,11 @@ class Measure(DatCLI):
             "architecture": self.model.arch,
             "source": self.options.data.source,
             "images": sum(row[4] for row in counts),
-            **{f"{prefix}_{name}": _finite(metrics[f"{prefix}_{name}"]) for name in ("loss", *_SCORES)},
+            **{f"{prefix}_{name}": metrics[f"{prefix}_{name}"] for name in ("loss", *_SCORES)},
             "classes": classes,
         }
         if self.options.format == "json":
-            print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))  # noqa: T201 - the result
+            print(to_json(result, sys.stdout, indent=2))  # noqa: T201 - the result
         else:
             _print_tables(result, prefix)
 
@@ -120,25 +120,17 @@ class Test(Measure):
         self.measure("test", **kwargs)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _print_tables(result: dict[str, Any], prefix: str) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)  # a file has no width
     console.print(f"{result['weights']} on {result['source']}, {result['images']} images", soft_wrap=True)
     scores = Table("loss", *_SCORES.values())
-    scores.add_row(_number(result[f"{prefix}_loss"]), *(_percent(result[f"{prefix}_{name}"]) for name in _SCORES))
+    scores.add_row(f"{result[f'{prefix}_loss']:.4f}", *(_percent(result[f"{prefix}_{name}"]) for name in _SCORES))
     classes = Table("class", *(Column(name, justify="right") for name in ("images", "correct", "accuracy")))
     for row in result["classes"]:
         name, images, correct, accuracy = row.values()
         classes.add_row(Text(name), str(images), str(correct), _percent(accuracy))
     console.print(scores)
     console.print(classes)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _percent(value: float | None) -> str:

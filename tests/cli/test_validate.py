@@ -27,7 +27,7 @@ def test_measuring_without_weights_is_one_line_that_says_what_to_pass(
 
 
 def test_json_stands_alone_on_stdout_and_equals_what_training_measured(trained_run: Path) -> None:
-    config = ["--config", str(trained_run / "config.yaml")]  # the same images, and a config may name weights: null
+    config = ["--config", str(trained_run / "config.yaml")]  # the same images, and a config may say weights: null
     command = [sys.executable, "-m", "dat_cli", "validate", "--weights", str(trained_run), *config]
     done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)
