@@ -94,6 +94,10 @@ class Fit(DatCLI):
         checkpoint = None if self.run_path is None else str(self.run_path / LAST)
         try:
             self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
+            if self.folder is not None and self.folder.path is None:
+                raise UsageError(
+                    "nothing was trained: no epoch or no batch", hint="see --trainer.max_epochs and limit_train_batches"
+                )
             if self.folder is not None and self.trainer.is_global_zero:
                 log.info("%s", self.folder.summary())
                 print(self.folder.path)  # noqa: T201 - the one result, for a script to use

@@ -146,6 +146,7 @@ def test_weights_of_another_architecture_are_refused(
         (["--trainer.precision", "12"], "trainer.precision"),
         (["--trainer.accelerator", "abacus"], "abacus"),
         (["--trainer.devices", "777"], "devices"),
+        (["--trainer.max_epochs", "0"], "nothing was trained"),
         (["--name", "a/b"], "a/b"),
         (["--weights", "nowhere"], "nowhere"),
     ],

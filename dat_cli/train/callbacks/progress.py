@@ -29,6 +29,10 @@ class ProgressBar(RichProgressBar):
         self._loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Epochs count from 1 here as everywhere else."""
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands beside the bar."""
         metrics: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
