@@ -75,7 +75,7 @@ class Variant:
         groups: Groups of channels that share sampling points; 0 in a stage without deformable attention.
         strides: Pixels of a stage's map between two reference points, in each direction.
         offset_kernels: Size of the depthwise convolution that predicts offsets.
-        offset_range: Largest offset, in cells of the sampled grid; negative: positions are bounded instead.
+        offset_range: Largest offset, in half cells of the sampled grid; negative: positions are bounded instead.
         window: Size of attention windows, or the kernel of neighbourhood attention.
         convolutions: DAT++'s overlapping stem and downsampling, local perception units and depthwise
             convolutions in the MLPs.

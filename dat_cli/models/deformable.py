@@ -16,7 +16,7 @@ from dat_cli.ops.points import query_points, reference_points
 class DeformableAttention(nn.Module):
     """Multi-head attention of every position to sampled ones, (B, H, W, C) -> (B, H, W, C).
 
-    Complexity (DAT, equation 10): 2 HW N C + 2 HW C^2 + 2 N C^2 for the attention with N = HW / r^2 sampled keys, and
+    Complexity: 2 HW N C + 2 HW C^2 + 2 N C^2 for the attention with N = HW / r^2 sampled keys, and
     (k^2 + 2) N C for the offsets.
 
     To see where a block looks, hook its submodule ``points``, whose output is the positions:
@@ -30,8 +30,8 @@ class DeformableAttention(nn.Module):
             stretches over the map.
         stride: Positions between two reference points, r.
         offset_kernel: Size of the depthwise convolution that predicts offsets, k.
-        offset_range: Largest offset in cells of the sampled grid, s; if negative, offsets are free and positions are
-            held inside the map.
+        offset_range: Largest offset in half cells of the sampled grid, s; if negative, offsets are free and positions
+            are held inside the map.
         generation: Whose coordinates: ``dat`` or ``dat_pp``.
     """
 

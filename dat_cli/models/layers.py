@@ -41,7 +41,7 @@ class PatchStem(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Two overlapping 3 x 3 convolutions of stride 2, (B, C, H, W) -> (B, H/4, W/4, dim); DAT++, section 3.4."""
+    """Two overlapping 3 x 3 convolutions of stride 2, (B, C, H, W) -> (B, H/4, W/4, dim); DAT++."""
 
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()

@@ -128,7 +128,7 @@ def test_single_precision_stays_close(name: str) -> None:
     check_gradients(single, relative=1e-3)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["dat_tiny_224", "dat_pp_tiny_256x320"])
 def test_the_plain_arithmetic_is_the_authors_too(name: str) -> None:
     with reference():
         single = run(name, torch.float32)

@@ -1,0 +1,112 @@
+"""Each fast path against the plain arithmetic beside it, in double precision, gradients included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+from dat_cli.catalog import Generation
+from dat_cli.ops import reference
+from dat_cli.ops.bilinear import bilinear_sample
+from dat_cli.ops.deformable import deformable_attention, deformable_bias
+from dat_cli.ops.depthwise import depthwise_conv_reference
+from dat_cli.ops.neighborhood import neighborhood_attention
+from dat_cli.ops.points import query_points, reference_points
+
+
+def both(compute: Callable[..., Tensor], *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Result and gradients by the fast path and by the plain one."""
+    results = []
+    for plain in (False, True):
+        leaves = [x.detach().clone().requires_grad_() for x in inputs]
+        with reference(plain):
+            result = compute(*leaves)
+        weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)
+        (result * weights).sum().backward()
+        results.append([result.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)])
+    return results[0], results[1]
+
+
+def double(*shape: int, low: float = -1, high: float = 1) -> Tensor:
+    return torch.rand(*shape, dtype=torch.float64) * (high - low) + low
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_bilinear_sampling_is_the_weighted_sum_of_four_cells() -> None:
+    # Positions beyond the map sample zeros, and partly so within a cell of its border.
+    fast, plain = both(bilinear_sample, double(2, 3, 5, 7), double(2, 4, 6, 2, low=-1.6, high=1.6))
+    torch.testing.assert_close(fast, plain)
+
+
+def test_a_map_of_one_cell_gives_it_everywhere() -> None:
+    for plain in (False, True):
+        with reference(plain):
+            sampled = bilinear_sample(torch.full((1, 2, 1, 1), 3.0), torch.tensor([[[[-1.0, 0.3], [1.0, 0.0]]]]))
+        assert torch.equal(sampled, torch.full((1, 2, 1, 2), 3.0))
+
+
+@pytest.mark.parametrize("kernel", [3, 7])
+@pytest.mark.parametrize("size", [(7, 7), (7, 20), (9, 13), (14, 8), (15, 22)])
+def test_tiles_attend_to_the_neighbourhood_of_each_query(kernel: int, size: tuple[int, int]) -> None:
+    query, key, value = (double(2, *size, 3, 4) for _ in range(3))
+    table = double(3, 2 * kernel - 1, 2 * kernel - 1)
+    fast, plain = both(partial(neighborhood_attention, kernel=kernel), query, key, value, table)
+    torch.testing.assert_close(fast, plain)
+
+
+def test_every_query_has_its_square_of_neighbours_even_at_the_border() -> None:
+    # With equal scores the output is the mean over the neighbours: that of the corner's 3 x 3 block at the corner.
+    value = torch.arange(25.0).view(1, 5, 5, 1, 1)
+    flat = torch.zeros_like(value)
+    attended = neighborhood_attention(flat, flat, value, torch.zeros(1, 5, 5), kernel=3)
+    assert attended[0, 0, 0].item() == pytest.approx(value[0, :3, :3].mean().item())
+    assert attended[0, 2, 3].item() == pytest.approx(value[0, 1:4, 2:5].mean().item())
+    assert attended[0, 4, 4].item() == pytest.approx(value[0, 2:, 2:].mean().item())
+
+
+@pytest.mark.parametrize("generation", get_args(Generation))
+def test_deformable_attention_is_the_plain_one(generation: Generation) -> None:
+    query, key, value = double(2, 5, 6, 4, 8), double(2, 9, 4, 8), double(2, 9, 4, 8)
+    table, positions = double(4, 9, 11), double(2, 2, 9, 2, low=-1.3, high=1.3)
+    grid = query_points(5, 6, generation, like=query)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, positions: Tensor) -> Tensor:
+        return deformable_attention(query, key, value, table, grid, positions)
+
+    fast, plain = both(attend, query, key, value, table, positions)
+    torch.testing.assert_close(fast, plain)
+
+
+def test_the_bias_is_looked_up_by_half_the_displacement() -> None:
+    # A query a whole map below and left of its key is at the table's last row and first column.
+    table = torch.arange(9.0).view(1, 3, 3)
+    query = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+    key = torch.tensor([[[[-1.0, 1.0]]]])
+    bias = deformable_bias(table, query, key)
+    assert bias.flatten().tolist() == [table[0, 2, 0].item(), table[0, 1:, :2].mean().item()]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (5, 2, 2), (9, 8, 4), (8, 8, 0)])
+def test_depthwise_convolution_is_the_library_s(kernel: int, stride: int, padding: int) -> None:
+    x, weight, bias = double(2, 17, 24, 4), double(4, 1, kernel, kernel), double(4)
+    expected = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding, groups=4).permute(0, 2, 3, 1)
+    torch.testing.assert_close(depthwise_conv_reference(x, weight, bias, stride, padding), expected)
+
+
+def test_reference_points_are_those_of_each_generation() -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    assert reference_points(2, 4, "dat", like)[1, 0].tolist() == [0.5, -0.75]
+    assert reference_points(2, 3, "dat_pp", like)[0, 1].tolist() == [0.0, 0.5]
+    assert query_points(3, 2, "dat_pp", like)[2, 0].tolist() == [1.0, -1.0]
+    for points in (reference_points, query_points):
+        assert points(1, 1, "dat_pp", like).tolist() == [[[0.0, 0.0]]]
