@@ -17,6 +17,13 @@ def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
+def project_padded(linear: nn.Linear, x: Tensor, below: int, right: int) -> Tensor:
+    """``linear`` of a map padded with zeros, without multiplying the zeros: (B, H, W, C) -> (B, H + below, ..., C')."""
+    if not below and not right:
+        return linear(x)
+    return F.pad(F.linear(x, linear.weight), (0, 0, 0, right, 0, below)) + linear.bias
+
+
 class DepthwiseConv(nn.Conv2d):
     """One filter for each channel, (B, H, W, C) -> (B, H', W', C)."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.models.layers import project_padded
 from dat_cli.ops.neighborhood import neighborhood_attention
 
 
@@ -32,7 +32,7 @@ class NeighborhoodAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        x = F.pad(x, (0, 0, 0, max(0, self.kernel - width), 0, max(0, self.kernel - height)))
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(3)  # each (B, H, W, h, d)
+        qkv = project_padded(self.qkv, x, max(0, self.kernel - height), max(0, self.kernel - width))
+        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).unbind(3)  # each (B, H, W, h, d)
         attended = neighborhood_attention(query, key, value, self.rpb, self.kernel)
-        return self.proj(attended.flatten(3))[:, :height, :width]
+        return self.proj(attended[:, :height, :width].flatten(3))

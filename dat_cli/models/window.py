@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.models.layers import project_padded
+
 
 class WindowAttention(nn.Module):
     """Multi-head self-attention in non-overlapping M x M windows, (B, H, W, C) -> (B, H, W, C).
@@ -33,13 +35,14 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        x = F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        below, right = -height % self.window, -width % self.window
+        qkv = project_padded(self.qkv, x, below, right)
         if self.shift:
-            x = x.roll((-self.shift, -self.shift), dims=(1, 2))
-        x = self.proj(self._attend(self.qkv(x)))
+            qkv = qkv.roll((-self.shift, -self.shift), dims=(1, 2))
+        x = self._attend(qkv)
         if self.shift:
             x = x.roll((self.shift, self.shift), dims=(1, 2))
-        return x[:, :height, :width]
+        return self.proj(x[:, :height, :width])
 
     def _attend(self, qkv: Tensor) -> Tensor:
         """(B, H, W, 3 C) -> (B, H, W, C), H and W divisible by M."""
