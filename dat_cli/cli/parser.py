@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # exported, but not by name
-from lightning.pytorch.cli import LightningArgumentParser  # noqa: TID253 - only commands that need torch import this
+from lightning.pytorch.cli import LightningArgumentParser
 
 from dat_cli.cli.configs import check_config, config_names, find_config, packaged_configs
 from dat_cli.cli.wording import describe, nearest_key, one_line, quote
