@@ -62,7 +62,9 @@ def build_optimizer(
         epochs: Epochs of the whole run, which the warm-up is measured in.
     """
     groups = parameter_groups(network, config.weight_decay)
-    optimizer = AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
+    # On a CPU one fused loop is several times faster; on a GPU it would forbid clipping under float16.
+    fused = all(parameter.device.type == "cpu" for parameter in network.parameters())
+    optimizer = AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused)
     share = WARMUP_SHARE if config.warmup_epochs is None else config.warmup_epochs / max(epochs, 1e-9)
     floor = FLOOR if config.min_lr is None else config.min_lr / config.lr
     return optimizer, LambdaLR(optimizer, warmup_cosine(steps, warmup=round(min(share, 1.0) * steps), floor=floor))
