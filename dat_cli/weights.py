@@ -163,11 +163,17 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: s
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
+    whole = [
+        name
+        for name in own
+        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
+    ]
     broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     problems = {
         "missing": [name for name in own if name not in tensors],
         "unexpected": [name for name in tensors if name not in own],
         "of another shape": misshapen,
+        "of whole numbers": whole,
         "not finite": broken,
     }
     found = [f"{len(names)} {problem} ({_some(names)})" for problem, names in problems.items() if names]

@@ -243,6 +243,7 @@ def test_a_bad_configuration_cannot_be_written_either() -> None:
         ({"more": torch.zeros(1)}, r"1 unexpected \(more\)"),
         ({"weight": torch.zeros(3, 2)}, r"1 of another shape \(weight \(3, 2\) for \(2, 3\)\)"),
         ({"bias": torch.tensor([0.0, math.nan])}, r"1 not finite \(bias\)"),
+        ({"bias": torch.tensor([0, 1])}, r"1 of whole numbers \(bias\)"),
         ({f"more{index}": torch.zeros(1) for index in range(9)}, r"9 unexpected \(more0, more1, more2, and 6 more\)"),
     ],
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from jsonargparse import Namespace, dict_to_namespace, set_parsing_settings
@@ -22,6 +23,8 @@ from dat_cli.catalog import Preprocessing, get_variant
 from dat_cli.cli.output import quiet_libraries
 from dat_cli.cli.parser import DatArgumentParser, NamedConfig
 from dat_cli.data.module import ImageDataModule
+from dat_cli.data.sources import BUILT_IN
+from dat_cli.data.walk import printable
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.resolve import Weights
 from dat_cli.train.classification import Classification
@@ -37,6 +40,8 @@ _COUNT_OR_SHARE = {
         "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval",
     )
 }  # fmt: skip
+_LEAST = {"accumulate_grad_batches": 1, "gradient_clip_val": 0}
+_SCALED = ("16", "16-mixed")  # float16 whose gradients are scaled, for which PyTorch has no CPU kernels
 _LONGEST = 200  # characters of what Lightning says
 
 
@@ -97,7 +102,12 @@ class DatCLI(LightningCLI):
         """Parse, and find out what was given and what is a default."""
         words = [str(word) for word in args] if isinstance(args, list) else []
         self.config = parser.parse_args(words)
-        self.given = set(flat(parser.parse_args(words, defaults=False)[self.command].as_dict()))
+        given = flat(parser.parse_args(words, defaults=False)[self.command].as_dict())
+        cast(DatArgumentParser, parser).refuse_empty(given)
+        self.given = set(given)
+        seed = self.options.get("seed_everything")
+        if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
+            raise UsageError(f"seed_everything is {seed}", hint="it must be from 0 to 4294967295")
 
     @property
     def options(self) -> Namespace:
@@ -117,9 +127,7 @@ class DatCLI(LightningCLI):
         trainer = self.options.trainer
         if trainer.precision is None:
             trainer.precision = default_precision(trainer.accelerator)
-        source = Path(self.options.data.source).expanduser()
-        if source.is_dir():
-            self.options.data.source = str(source.resolve())
+        self.options.data.source = absolute_folder(self.options.data.source)
 
     def use_weights(self, weights: Weights) -> None:
         """Take the network and the preprocessing of weights, unless options contradict them.
@@ -144,7 +152,13 @@ class DatCLI(LightningCLI):
         Raises:
             UsageError: Its options do not go together, or ask for what the machine lacks.
         """
-        check_devices(self.options.trainer.accelerator, self.options.trainer.devices)
+        options = self.options.trainer
+        check_devices(options.accelerator, options.devices)
+        check_numbers(options)
+        if on_cpu(options.accelerator) and str(options.precision) in _SCALED:
+            raise UsageError(
+                f"trainer.precision {options.precision} needs a GPU", hint="a CPU takes 32-true or bf16-mixed"
+            )
         try:
             return super().instantiate_trainer(**kwargs)
         except DatError:
@@ -170,6 +184,10 @@ class DatCLI(LightningCLI):
             raise
         except MisconfigurationException as error:
             raise UsageError(f"trainer: {in_one_line(error)}") from error
+        except ValueError as error:
+            if not names_an_option(error, self.options.trainer):
+                raise
+            raise UsageError(f"trainer: {in_one_line(error)}") from error
 
 
 def as_options(preprocessing: Preprocessing) -> Namespace:
@@ -177,9 +195,20 @@ def as_options(preprocessing: Preprocessing) -> Namespace:
     return dict_to_namespace(asdict(preprocessing))
 
 
+def absolute_folder(source: str) -> str:
+    """The same folder from everywhere, for a config that repeats the run; ``digits`` stays the built-in images."""
+    if source == BUILT_IN or not source.strip():
+        return source
+    try:
+        path = Path(source).expanduser()
+        return str(path.resolve()) if path.is_dir() else source
+    except (OSError, ValueError, RuntimeError):  # no path at all, which the data module says in better words
+        return source
+
+
 def source_name(source: str) -> str:
     """Name of the data that weights carry with them: not the whole path, which is nobody else's business."""
-    return Path(source).name or source
+    return printable(Path(source).name or source)
 
 
 def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -210,11 +239,33 @@ def check_devices(accelerator: object, devices: object) -> None:
     Raises:
         UsageError: There are too many.
     """
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not (cuda.is_available() or mps.is_available()))
     wanted = int(devices) if isinstance(devices, int | str) and str(devices).isdecimal() else 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if on_cpu and wanted > cores:
+    if on_cpu(accelerator) and wanted > cores:
         raise UsageError(f"trainer.devices is {wanted}, but there is no GPU and the CPU has {cores} cores")
+
+
+def on_cpu(accelerator: object) -> bool:
+    """Whether the network will run on the CPU."""
+    return accelerator == "cpu" or (accelerator == "auto" and not (cuda.is_available() or mps.is_available()))
+
+
+def check_numbers(trainer: Namespace) -> None:
+    """Refuse numbers that Lightning takes, only to divide by zero or to climb the gradient later.
+
+    Raises:
+        UsageError: One is out of its range.
+    """
+    for name, least in _LEAST.items():
+        value = trainer.get(name)
+        if value is not None and value < least:
+            raise UsageError(f"trainer.{name} is {value}, not at least {least}")
+
+
+def names_an_option(error: ValueError, trainer: Namespace) -> bool:
+    """Whether Lightning blames an option: then its message begins with it, as in "`val_check_interval` (99) must"."""
+    found = re.match(r"\s*`(\w+)`", str(error))
+    return found is not None and found[1] in trainer
 
 
 def in_one_line(error: Exception) -> str:

@@ -47,7 +47,7 @@ class Fit(DatCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; a resumed run's own options come first."""
         words = [str(word) for word in args] if isinstance(args, list) else []
-        if reference := last_value(words, "--resume"):
+        if (reference := last_value(words, "--resume")) is not None:
             self.run_path = find_run(reference)
             words = [words[0], "--config", str(self.run_path / CONFIG), *words[1:]]
         super().parse_arguments(parser, words)
@@ -59,6 +59,10 @@ class Fit(DatCLI):
         if self.run_path:
             check_same_options(self.run_path, flat(self.plain_options()))
             check_unfinished(self.run_path, max_epochs=options.trainer.max_epochs, max_steps=options.trainer.max_steps)
+        elif options.resume is not None:
+            raise UsageError(
+                "resume stands in a config", hint=f"say it in the command: dat fit --resume {options.resume}"
+            )
         elif options.weights is not None:
             self.weights = find_weights(options.weights)
             options.weights = str(Path(options.weights).expanduser().resolve())

@@ -40,6 +40,7 @@ _NOT_FOR_USERS = (
     r".*does not have a deterministic implementation",
     r"This DataLoader will create \d+ worker processes in total",
     r"Using `DistributedSampler` with the dataloaders",
+    r"Detected pickle protocol \d+ in the checkpoint",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 from dat_cli import __version__
@@ -61,6 +62,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise _unknown(name, rest)
+    _require_here()
     quiet_libraries()
     module = import_module(COMMANDS[name].module)
     quiet_libraries()  # again, because importing Lightning sets up its own loggers
@@ -80,6 +82,16 @@ def help_text() -> str:
         f"  {'--version':{width}}the version\n\n"
         "start with: dat fit --config tiny\n"
     )
+
+
+def _require_here() -> None:
+    """Refuse a current folder that is gone: MKL would end the process with words that nobody understands."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "the current folder does not exist any more", hint="change to another and try again"
+        ) from error
 
 
 def _unknown(name: str, rest: list[str]) -> UsageError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
@@ -35,7 +35,7 @@ class Measure(DatCLI):
         super().add_default_arguments_to_parser(parser)
         group = parser.add_argument_group("What to measure and how to tell")
         group.add_argument("--weights", type=str | None, help="The folder of a run, a .safetensors or a .ckpt file.")
-        group.add_argument("--format", type=str, choices=("table", "json"), default="table", help="Form of the result.")
+        group.add_argument("--format", type=Literal["table", "json"], default="table", help="Form of the result.")
         for name in ("name", "output_dir"):  # stand in the config.yaml of a run, which is a config for this too
             parser.add_argument(f"--{name}", type=str | None, help=argparse.SUPPRESS)
 
@@ -78,7 +78,10 @@ class Measure(DatCLI):
         """Run over the images and print what came out."""
         path = self.weights.path
         load_tensors(self.model.network, read_tensors(path), source=str(path))
-        metrics = self.run(self.command, verbose=False, **kwargs)[0]
+        measured = self.run(self.command, verbose=False, **kwargs)
+        if not measured:
+            raise UsageError("nothing was measured: no batch", hint=f"see --trainer.limit_{prefix}_batches")
+        metrics = measured[0]
         if not self.trainer.is_global_zero:
             return
         counts = self.model.class_counts.compute().tolist()  # true and false positives and negatives, support

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # exported, but not by name
 from lightning.pytorch.cli import LightningArgumentParser
@@ -69,6 +70,21 @@ class DatArgumentParser(LightningArgumentParser):
             and not action.dest.endswith(".help")
             and action.dest != "help"
         ]
+
+    def refuse_empty(self, given: Mapping[str, object]) -> None:
+        """Refuse keys without a value where null is none: jsonargparse takes it for any type.
+
+        Args:
+            given: What the command line and its configs say, by dotted names.
+
+        Raises:
+            UsageError: Names the first.
+        """
+        for key, value in given.items():
+            action = _action(self, key)
+            typehint = getattr(action, "_typehint", None)
+            if value is None and typehint is not None and type(None) not in get_args(typehint):
+                raise UsageError(f"{key} has no value", hint=f"give {describe(typehint)}, or leave it out")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what jsonargparse says about a command line or a config as one line.

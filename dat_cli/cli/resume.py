@@ -25,6 +25,8 @@ def find_run(reference: str) -> Path:
     Raises:
         UsageError: There is nothing to go on with.
     """
+    if not reference.strip():
+        raise UsageError("nothing to resume: --resume is empty", hint="give the folder of a run")
     path = Path(reference).expanduser()
     if not path.exists():
         raise UsageError(f"nothing to resume: there is no {path}", hint="give the folder of a run")

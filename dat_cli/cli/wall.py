@@ -116,6 +116,8 @@ def _judge_memory(error: BaseException) -> Verdict | None:
 def _judge_system(error: BaseException) -> Verdict | None:
     if isinstance(error, RecursionError):
         return Verdict("an option or a file is nested too deeply", 2)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.expanduser
+        return Verdict("a path begins with ~, but the home folder that it means is not known; write it out", 2)
     if isinstance(error, ImportError) and not (error.name or "").startswith("dat_cli"):
         return Verdict(f"{error}; the installation is incomplete, install dat-cli again", 1)
     if isinstance(error, OSError):

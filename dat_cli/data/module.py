@@ -24,6 +24,7 @@ Part = Literal["train", "val", "test"]
 Loader = DataLoader[tuple[Tensor, int]]
 
 _SMALLEST = 32  # pixels: what the networks halve five times
+_LARGEST = 4096  # as for weights files: far beyond any use, far below what fills a machine
 
 
 class ImageDataModule(LightningDataModule):
@@ -65,7 +66,12 @@ class ImageDataModule(LightningDataModule):
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
-        _require(image_size is None or image_size >= _SMALLEST, "image_size", image_size, f"at least {_SMALLEST}")
+        _require(
+            image_size is None or _SMALLEST <= image_size <= _LARGEST,
+            "image_size",
+            image_size,
+            f"from {_SMALLEST} to {_LARGEST}",
+        )
         _require(batch_size >= 1, "batch_size", batch_size, "at least 1")
         _require(num_workers is None or num_workers >= 0, "num_workers", num_workers, "at least 0")
         _require(0 <= seed < 2**32, "seed", seed, "from 0 to 4294967295")

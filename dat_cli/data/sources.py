@@ -12,7 +12,9 @@ from dat_cli.data.samples import Sample, Samples, Source
 from dat_cli.data.walk import is_folder, list_folder, printable
 from dat_cli.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["Sample", "Samples", "Source", "open_source"]
+__all__ = ["BUILT_IN", "Sample", "Samples", "Source", "open_source"]
+
+BUILT_IN = "digits"
 
 _log = logging.getLogger("dat")
 
@@ -40,7 +42,7 @@ def open_source(
     """
     known = tuple(classes) if classes else None
     _check_fraction(val_fraction, measures_only=known is not None)
-    if source == "digits":
+    if source == BUILT_IN:
         if Path(source).is_dir():
             _log.warning("'digits' means the built-in images; ./digits means the folder of that name")
         return open_digits(val_fraction=val_fraction, seed=seed, classes=known)
@@ -61,7 +63,8 @@ def _require_folder(source: str) -> Path:
         path = Path(source).expanduser()
         mode = path.is_dir(), path.exists()
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a null byte, the home of nobody
-        raise DataError(f"data.source {printable(source)[:200]!r} is no path: {error}", hint=_SOURCES_HINT) from error
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise DataError(f"data.source {printable(source)[:200]!r} is no path: {reason}", hint=_SOURCES_HINT) from error
     is_dir, exists = mode
     if is_dir:
         return path
@@ -81,12 +84,12 @@ def _missing_hint(path: Path) -> str:
     """The nearest name beside the missing one, or how far the path exists."""
     parent = path.parent
     if not parent.is_dir():
-        existing = next((above for above in parent.parents if above.is_dir()), None)
+        existing = next((above for above in parent.parents if above != Path() and above.is_dir()), None)
         return f"{printable(existing)} exists, but not {printable(parent)}" if existing else _SOURCES_HINT
     try:
         siblings = [entry.name for entry in list_folder(parent) if is_folder(entry)]
     except DataError:
         return _SOURCES_HINT
     is_bare = parent == Path()
-    near = did_you_mean(path.name, [*siblings, "digits"] if is_bare else siblings)
+    near = did_you_mean(path.name, [*siblings, BUILT_IN] if is_bare else siblings)
     return near or _SOURCES_HINT

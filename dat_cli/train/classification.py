@@ -41,6 +41,7 @@ class Classification(LightningModule):
     Raises:
         ModelError: There is no such architecture, or it cannot take such images.
         UsageError: A number is out of its range.
+        WeightsError: A weights file could not say this about itself, such as the name of a class.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Classification(LightningModule):
         self.label_smoothing = label_smoothing
         self.optimizer_config = optimizer
         self.trained_on = trained_on
+        self.weights_config()  # what no weights file may say, such as a class named by a line break, is an error now
         self.network = create_model(
             arch,
             num_classes=len(classes),

@@ -137,18 +137,29 @@ def test_weights_of_another_architecture_are_refused(
     [
         (["--data.batch_size", "0"], "data.batch_size is 0"),
         (["--data.image_size", "16"], "data.image_size is 16"),
+        (["--data.image_size", "100000"], "data.image_size is 100000"),
         (["--data.source", "nowhere"], "nowhere"),
+        (["--data.source", ""], "data.source is empty"),
+        (["--data.source", "~nobody-here/photos"], "data.source '~nobody-here/photos' is no path"),
+        (["--output_dir", "~nobody-here"], "a path begins with ~"),
+        (["--model.img_size", "0"], "img_size is 0"),
         (["--model.optimizer.lr", "-1"], "model.optimizer.lr is -1"),
         (["--model.label_smoothing", "2"], "model.label_smoothing is 2"),
         (["--model.arch", "dat_tinny"], "did you mean 'dat_tiny'?"),
         (["--trainer.max_epochs", "-5"], "max_epochs"),
         (["--trainer.max_epochs", "-1"], "--trainer.max_epochs"),
         (["--trainer.precision", "12"], "trainer.precision"),
+        (["--trainer.precision", "16-mixed", "--trainer.accelerator", "cpu"], "16-mixed needs a GPU"),
+        (["--trainer.accumulate_grad_batches", "0"], "trainer.accumulate_grad_batches is 0"),
+        (["--trainer.gradient_clip_val", "-1"], "trainer.gradient_clip_val is -1"),
+        (["--trainer.val_check_interval", "999"], "`val_check_interval` (999)"),
+        (["--seed_everything", "-1"], "seed_everything is -1"),
         (["--trainer.accelerator", "abacus"], "abacus"),
         (["--trainer.devices", "777"], "devices"),
         (["--trainer.max_epochs", "0"], "nothing was trained"),
         (["--name", "a/b"], "a/b"),
         (["--weights", "nowhere"], "nowhere"),
+        (["--resume", ""], "--resume is empty"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_leaves_no_folder(
@@ -162,6 +173,43 @@ def test_a_wrong_option_is_one_line_and_leaves_no_folder(
     assert output.err.count("\n") == 1
     assert output.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data: {batch_size: }", "data.batch_size has no value; give a whole number"),
+        ("resume: runs/tiny/version_0", "dat fit --resume runs/tiny/version_0"),
+    ],
+)
+def test_a_config_that_would_quietly_mean_something_else_is_refused(
+    text: str, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(text, encoding="utf-8")
+    assert main(["fit", "--config", str(config), "--output_dir", str(tmp_path / "runs")]) == 2
+    assert words in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == [config]
+
+
+def test_a_folder_named_digits_is_not_taken_for_the_built_in_images(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    two_classes.rename(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", *SMALL, *ONE_BATCH]) == 0
+    assert read_config(Path(capfd.readouterr().out.strip()) / "best.safetensors").trained_on == "digits"
+    assert len(read_config(tmp_path / "runs/tiny/version_0/best.safetensors").classes) == 10
+
+
+def test_a_class_whose_name_no_weights_file_holds_stops_a_fit_before_there_is_a_folder(
+    two_classes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (two_classes / "one").rename(two_classes / "o\nne")
+    command = ["fit", *SMALL, *ONE_BATCH, "--data.source", str(two_classes), "--output_dir", str(tmp_path / "runs")]
+    assert main(command) == 2
+    assert "'o\\nne', with a control character" in capfd.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_damaged_image_stops_a_fit_before_there_is_a_folder(

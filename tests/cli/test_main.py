@@ -96,3 +96,14 @@ def test_the_module_is_the_command_from_any_folder(tmp_path: Path) -> None:
     done = dat("modls", cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "dat: error: unknown command 'modls'; did you mean 'models'?\n"
+
+
+def test_a_current_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["fit", "--config", "tiny"]) == 2
+    assert "the current folder does not exist any more" in capsys.readouterr().err

@@ -64,3 +64,8 @@ def test_a_class_that_the_weights_lack_is_named(
         (tmp_path / "photos" / name / "a.png").write_bytes(b"")
     assert main(["validate", "--weights", str(trained_run), "--data.source", str(tmp_path / "photos")]) == 2
     assert "platypus" in capfd.readouterr().err
+
+
+def test_measuring_nothing_is_an_error(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--weights", str(trained_run), "--trainer.limit_val_batches", "0"]) == 2
+    assert "nothing was measured" in capfd.readouterr().err
