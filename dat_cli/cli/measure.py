@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from types import MappingProxyType
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
 from dat_cli.cli.base import DatCLI, last_value, on_terminal
-from dat_cli.cli.output import to_json
+from dat_cli.cli.output import Column, print_json, print_table
+from dat_cli.cli.wording import printable
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.train.callbacks import ProgressBar
@@ -64,15 +61,25 @@ class Measure(DatCLI):
         self.options.data.classes = list(self.weights.config.classes)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer without anything that writes."""
+        """The trainer without anything that writes.
+
+        Raises:
+            UsageError: There is more than one process, among which Lightning divides the images with repetitions.
+        """
         bar = self.options.trainer.enable_progress_bar is not False and on_terminal()
-        return super().instantiate_trainer(
+        trainer = super().instantiate_trainer(
             callbacks=self.extra_callbacks(*([ProgressBar()] if bar else [])),
             enable_progress_bar=bar,
             enable_checkpointing=False,
             enable_model_summary=False,
             **kwargs,
         )
+        if trainer.world_size > 1:
+            raise UsageError(
+                f"dat {self.command} on {trainer.world_size} devices would count some images twice",
+                hint="leave out --trainer.devices",
+            )
+        return trainer
 
     def measure(self, prefix: str, **kwargs: Any) -> None:
         """Run over the images and print what came out."""
@@ -82,8 +89,6 @@ class Measure(DatCLI):
         if not measured:
             raise UsageError("nothing was measured: no batch", hint=f"see --trainer.limit_{prefix}_batches")
         metrics = measured[0]
-        if not self.trainer.is_global_zero:
-            return
         counts = self.model.class_counts.compute().tolist()  # true and false positives and negatives, support
         classes = [
             {"class": name, "images": row[4], "correct": row[0], "accuracy": row[0] / row[4] if row[4] else None}
@@ -98,7 +103,7 @@ class Measure(DatCLI):
             "classes": classes,
         }
         if self.options.format == "json":
-            print(to_json(result, sys.stdout, indent=2))  # noqa: T201 - the result
+            print_json(result)
         else:
             _print_tables(result, prefix)
 
@@ -124,17 +129,10 @@ class Test(Measure):
 
 
 def _print_tables(result: dict[str, Any], prefix: str) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)  # a file has no width
-    console.print(f"{result['weights']} on {result['source']}, {result['images']} images", soft_wrap=True)
-    scores = Table("loss", *_SCORES.values())
-    scores.add_row(f"{result[f'{prefix}_loss']:.4f}", *(_percent(result[f"{prefix}_{name}"]) for name in _SCORES))
-    classes = Table("class", *(Column(name, justify="right") for name in ("images", "correct", "accuracy")))
-    for row in result["classes"]:
-        name, images, correct, accuracy = row.values()
-        classes.add_row(Text(name), str(images), str(correct), _percent(accuracy))
-    console.print(scores)
-    console.print(classes)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f} %"
+    scores = [Column("loss", ".4f"), *(Column(title, ".2%") for title in _SCORES.values())]
+    title = f"{printable(result['weights'])} on {printable(result['source'])}, {result['images']} images\n"
+    print_table(scores, [[result[f"{prefix}_{name}"] for name in ("loss", *_SCORES)]], title=title)
+    print()  # noqa: T201 - between the two
+    print_table(
+        ["class", "images", "correct", Column("accuracy", ".2%")], [list(row.values()) for row in result["classes"]]
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,12 @@ def test_a_class_that_the_weights_lack_is_named(
 def test_measuring_nothing_is_an_error(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--weights", str(trained_run), "--trainer.limit_val_batches", "0"]) == 2
     assert "nothing was measured" in capfd.readouterr().err
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="dat refuses more processes than cores before")
+def test_several_devices_are_refused_because_they_count_some_images_twice(
+    trained_run: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--trainer.devices", "2", "--trainer.accelerator", "cpu"]
+    assert main(["validate", "--weights", str(trained_run), *options]) == 2
+    assert "on 2 devices would count some images twice" in capfd.readouterr().err
