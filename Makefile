@@ -48,7 +48,7 @@ build/uv/bin/uv:
 
 # 48 pixels instead of 64 make room for more epochs, which the accuracy needs more.
 demo: env
-	$(BIN)/dat fit --config tiny --data.image_size 48 --trainer.max_epochs 10 --output_dir runs --name demo
+	$(BIN)/dat fit --config tiny --data.image_size 48 --trainer.max_epochs 8 --output_dir runs --name demo
 	$(BIN)/dat validate --weights runs/demo
 	$(BIN)/python docs/examples/digits_to_images.py runs/digits
 	$(BIN)/dat predict --weights runs/demo --top_k 1 runs/digits

@@ -13,83 +13,38 @@ from dat_cli.models.features import FeaturePyramid
 
 @overload
 def create_model(
-    name: str,
-    pretrained: bool = False,
-    *,
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    img_size: int | tuple[int, int] | None = None,
-    global_pool: str = "avg",
-    drop_rate: float = 0.0,
-    drop_path_rate: float | None = None,
-    features_only: Literal[False] = False,
-    out_indices: Sequence[int] = (0, 1, 2, 3),
-) -> DAT: ...
-
-
-@overload
-def create_model(
-    name: str,
-    pretrained: bool = False,
-    *,
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    img_size: int | tuple[int, int] | None = None,
-    global_pool: str = "avg",
-    drop_rate: float = 0.0,
-    drop_path_rate: float | None = None,
-    features_only: Literal[True],
-    out_indices: Sequence[int] = (0, 1, 2, 3),
+    name: str, pretrained: bool = ..., *, features_only: Literal[True], **options: Any
 ) -> FeaturePyramid: ...
-
-
+@overload
+def create_model(name: str, pretrained: bool = ..., **options: Any) -> DAT: ...
 def create_model(
     name: str,
     pretrained: bool = False,
     *,
-    num_classes: int = 1000,
-    in_chans: int = 3,
-    img_size: int | tuple[int, int] | None = None,
-    global_pool: str = "avg",
-    drop_rate: float = 0.0,
-    drop_path_rate: float | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] = (0, 1, 2, 3),
+    **options: Any,
 ) -> DAT | FeaturePyramid:
     """Build a published variant with new weights.
 
     Args:
         name: One of ``list_models()``.
         pretrained: Kept for timm's convention; weights are loaded by ``dat_cli.load_model``.
-        num_classes: Outputs; 0 for pooled features (B, C).
-        in_chans: Channels of the images.
-        img_size: Nominal image size, which the tables of position bias are made for; None for the published one.
-            Images of any size from 32 x 32 are taken, whatever it is.
-        global_pool: ``avg``, or an empty string for unpooled maps.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: Stochastic depth of the last block; None for none.
         features_only: Return the maps of several stages instead, for detection and segmentation.
         out_indices: Which stages' maps, with ``features_only``.
+        options: Those of ``DAT``: num_classes, in_chans, img_size, global_pool, drop_rate, drop_path_rate, device
+            and dtype.
 
     Raises:
-        ModelError: There is no such variant, or an argument is out of range.
+        ModelError: There is no such variant, or an option is out of range.
+        TypeError: There is no such option.
     """
     if pretrained:
         raise ModelError("create_model builds new weights", hint="load a weights file with dat_cli.load_model(path)")
     variant = get_variant(name)
-    model = DAT(
-        variant,
-        num_classes=num_classes,
-        in_chans=in_chans,
-        img_size=img_size,
-        global_pool=global_pool,
-        drop_rate=drop_rate,
-        drop_path_rate=drop_path_rate,
-    )
+    model = DAT(variant, **options)
     model.pretrained_cfg = model.default_cfg = default_cfg(variant)
-    if not features_only:
-        return model
-    return FeaturePyramid(model, out_indices)
+    return FeaturePyramid(model, out_indices) if features_only else model
 
 
 def default_cfg(variant: Variant) -> dict[str, Any]:

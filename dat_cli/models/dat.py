@@ -38,7 +38,7 @@ class DAT(nn.Module):
         dtype: Their type; None for the default.
 
     Attributes:
-        default_cfg: What timm wants to know of a network; so does ``pretrained_cfg``, its other name.
+        default_cfg: What timm wants to know of a network, set by who builds it by name; also ``pretrained_cfg``.
 
     Raises:
         ModelError: An argument is out of range.
@@ -62,7 +62,7 @@ class DAT(nn.Module):
     ) -> None:
         super().__init__()
         self.variant = variant
-        self.image_size = _pair(img_size or variant.image_size)
+        self.image_size = _pair(variant.image_size if img_size is None else img_size)
         self.in_chans = in_chans
         self.drop_rate = drop_rate
         self.num_features = self.head_hidden_size = variant.dims[-1]
@@ -90,10 +90,16 @@ class DAT(nn.Module):
         return self.norm(x).permute(0, 3, 1, 2)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool and classify a map, (B, C, H, W) -> (B, num_classes); only pool it with ``pre_logits``."""
+        """Pool and classify a map, (B, C, H, W) -> (B, num_classes); only pool it with ``pre_logits``.
+
+        Without pooling each position is classified: (B, num_classes, H, W).
+        """
         if self.global_pool:
             x = F.dropout(x.mean(dim=(2, 3)), self.drop_rate, self.training)
-        return x if pre_logits else self.head(x)
+        if pre_logits:
+            return x
+        # An unpooled map is classified position by position.
+        return self.head(x) if self.global_pool else self.head(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def forward_intermediates(
         self,
@@ -144,7 +150,7 @@ class DAT(nn.Module):
         """Drop what ``forward_intermediates`` does not need for those stages, and return their indices."""
         wanted = self._stage_indices(indices)
         self.stages = self.stages[: max(wanted) + 1]
-        if prune_norm:
+        if prune_norm or len(self.stages) < len(self.variant.dims):  # the norm fits the last stage alone
             self.norm = nn.Identity()
         if prune_head:
             self.reset_classifier(0, "")
@@ -155,9 +161,15 @@ class DAT(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Begin anew with another number of classes (0 for none), and perhaps another pooling."""
+        """Begin anew with another number of classes (0 for none), and perhaps another pooling.
+
+        Raises:
+            ModelError: There is no such pooling, or a negative number of classes.
+        """
         if global_pool not in ("avg", "", None):
             raise ModelError(f"global_pool is {global_pool!r}", hint="'avg' and '' (none) are known")
+        if num_classes < 0:
+            raise ModelError(f"num_classes is {num_classes}", hint="give 0 for none")
         if global_pool is not None:
             self.global_pool = global_pool
         self.num_classes = num_classes
@@ -179,14 +191,18 @@ class DAT(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that order the parameters by depth, for layer-wise learning rates; by stage with ``coarse``."""
-        blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
-        return {"stem": r"^stem", "blocks": [(r"^stages\.(\d+)", None), blocks[-1]] if coarse else blocks}
+        norm = (r"^norm", (99999,))
+        blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None), norm]
+        return {"stem": r"^stem", "blocks": [(r"^stages\.(\d+)", None), norm] if coarse else blocks}
 
     def _stage_indices(self, indices: int | Sequence[int] | None) -> list[int]:
         stages = len(self.stages)
         if indices is None:
             return list(range(stages))
-        asked = range(stages - indices, stages) if isinstance(indices, int) else indices
+        if isinstance(indices, int):
+            asked: Sequence[int] = range(stages - indices, stages) if 0 < indices <= stages else ()
+        else:
+            asked = indices
         if not asked or any(not -stages <= index < stages for index in asked):
             raise ModelError(f"there is no stage {indices}", hint=f"stages are numbered from 0 to {stages - 1}")
         return sorted({index % stages for index in asked})
@@ -221,8 +237,10 @@ def _map_sizes(size: int, *, round_up: bool) -> list[int]:
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return height, width
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list | tuple) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise ModelError(f"img_size is {size!r}", hint="give a whole number, or (height, width)")
+    return sides[0], sides[1]
 
 
 def _check(

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.catalog import Generation
-from dat_cli.models.layers import DepthwiseConv
+from dat_cli.errors import ModelError
+from dat_cli.models.layers import DepthwiseConv, head_dim
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention
 from dat_cli.ops.points import query_points, reference_points
@@ -48,7 +49,10 @@ class DeformableAttention(nn.Module):
         generation: Generation = "dat_pp",
     ) -> None:
         super().__init__()
+        if groups < 1 or heads % groups:
+            raise ModelError(f"{groups} groups do not divide {heads} heads")
         self.heads = heads
+        self.head_dim = head_dim(dim, heads)
         self.groups = groups
         self.generation: Generation = generation
         self.points = SamplingPoints(dim // groups, groups, stride, offset_kernel, offset_range, generation)
@@ -65,7 +69,7 @@ class DeformableAttention(nn.Module):
         positions = self.points(query)  # (B, G, Hk, Wk, 2)
         sampled = self._sample(x, positions)  # (B, N, C)
         query, key, value = (
-            part.unflatten(-1, (self.heads, -1)) for part in (query, self.key(sampled), self.value(sampled))
+            part.unflatten(-1, (self.heads, self.head_dim)) for part in (query, self.key(sampled), self.value(sampled))
         )
         grid = query_points(height, width, self.generation, like=positions)
         attended = deformable_attention(query, key, value, self.rpe_table, grid, positions.flatten(2, 3))
@@ -75,7 +79,7 @@ class DeformableAttention(nn.Module):
         """Sample each group's channels at its positions: (B, N, C), channels group-major."""
         maps = x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2)  # (B, G, C / G, H, W)
         sampled = bilinear_sample(maps.flatten(0, 1), positions.flatten(0, 1))  # (B G, C / G, Hk, Wk)
-        return sampled.unflatten(0, (-1, self.groups)).flatten(3).flatten(1, 2).transpose(1, 2)
+        return sampled.unflatten(0, (x.shape[0], self.groups)).flatten(3).flatten(1, 2).transpose(1, 2)
 
 
 class SamplingPoints(nn.Module):
@@ -110,7 +114,7 @@ class SamplingPoints(nn.Module):
     def forward(self, query: Tensor) -> Tensor:
         by_group = query.unflatten(-1, (self.groups, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1)  # (B G, H, W, D)
         hidden = F.gelu(self.norm(self.conv(by_group)))
-        return self._positions(self._offsets(hidden)).unflatten(0, (-1, self.groups))
+        return self._positions(self._offsets(hidden)).unflatten(0, (query.shape[0], self.groups))
 
     def _offsets(self, hidden: Tensor) -> Tensor:
         """(B G, Hk, Wk, D) -> (B G, Hk, Wk, 2), in units of normalised coordinates."""

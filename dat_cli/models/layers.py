@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.errors import ModelError
 from dat_cli.ops.depthwise import depthwise_conv
 
 
@@ -21,7 +22,19 @@ def project_padded(linear: nn.Linear, x: Tensor, below: int, right: int) -> Tens
     """``linear`` of a map padded with zeros, without multiplying the zeros: (B, H, W, C) -> (B, H + below, ..., C')."""
     if not below and not right:
         return linear(x)
-    return F.pad(F.linear(x, linear.weight), (0, 0, 0, right, 0, below)) + linear.bias
+    product = F.linear(x, linear.weight)
+    return F.pad(product, (0, 0, 0, right, 0, below)) + linear.bias.to(product.dtype)  # autocast leaves the bias alone
+
+
+def head_dim(dim: int, heads: int) -> int:
+    """Channels of each attention head.
+
+    Raises:
+        ModelError: The heads do not divide the channels.
+    """
+    if heads < 1 or dim % heads:
+        raise ModelError(f"{heads} heads do not divide {dim} channels")
+    return dim // heads
 
 
 class DepthwiseConv(nn.Conv2d):
@@ -44,7 +57,7 @@ class PatchStem(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.norm(convolve(self.conv, image.permute(0, 2, 3, 1)))
+        return self.norm(self.conv(image).permute(0, 2, 3, 1))
 
 
 class ConvStem(nn.Module):
@@ -58,7 +71,7 @@ class ConvStem(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.norm(convolve(self.conv, image.permute(0, 2, 3, 1)))
+        x = self.norm(self.conv(image).permute(0, 2, 3, 1))
         return self.norm2(convolve(self.conv2, F.gelu(x)))
 
 

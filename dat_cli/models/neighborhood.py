@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dat_cli.models.layers import project_padded
+from dat_cli.errors import ModelError
+from dat_cli.models.layers import head_dim, project_padded
 from dat_cli.ops.neighborhood import neighborhood_attention
 
 
@@ -23,7 +24,10 @@ class NeighborhoodAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, kernel: int = 7) -> None:
         super().__init__()
+        if kernel % 2 == 0:
+            raise ModelError(f"the kernel of neighbourhood attention is {kernel}", hint="give an odd one")
         self.heads = heads
+        self.head_dim = head_dim(dim, heads)
         self.kernel = kernel
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
@@ -33,6 +37,6 @@ class NeighborhoodAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         qkv = project_padded(self.qkv, x, max(0, self.kernel - height), max(0, self.kernel - width))
-        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).unbind(3)  # each (B, H, W, h, d)
+        query, key, value = qkv.unflatten(-1, (3, self.heads, self.head_dim)).unbind(3)  # each (B, H, W, h, d)
         attended = neighborhood_attention(query, key, value, self.rpb, self.kernel)
         return self.proj(attended[:, :height, :width].flatten(3))

@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """Downsampling, except in the first stage, and the blocks: (B, H, W, C) -> (B, H / 2, W / 2, 2 C).
+    """Downsampling and blocks, (B, H, W, C) -> (B, H / 2, W / 2, 2 C); the first stage only has blocks.
 
     Args:
         variant: The network's specification.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.models.layers import project_padded
+from dat_cli.models.layers import head_dim, project_padded
 
 
 class WindowAttention(nn.Module):
@@ -26,6 +26,7 @@ class WindowAttention(nn.Module):
     def __init__(self, dim: int, heads: int, window: int = 7, *, shifted: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.head_dim = head_dim(dim, heads)
         self.window = window
         self.shift = -(-window // 2) if shifted else 0
         self.qkv = nn.Linear(dim, 3 * dim)
@@ -48,8 +49,10 @@ class WindowAttention(nn.Module):
         """(B, H, W, 3 C) -> (B, H, W, C), H and W divisible by M."""
         batch, height, width, _ = qkv.shape
         size = self.window
-        x = qkv.view(batch, height // size, size, width // size, size, 3, self.heads, -1)
-        x = x.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, batch, -1, self.heads, size * size, x.shape[-1])
+        rows, columns = height // size, width // size
+        x = qkv.unflatten(-1, (3, self.heads, self.head_dim)).unflatten(2, (columns, size)).unflatten(1, (rows, size))
+        x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3, B, H / M, W / M, h, M, M, d)
+        x = x.reshape(3, batch, rows * columns, self.heads, size * size, self.head_dim)
         bias = self._bias().to(qkv.dtype)  # (h, M M, M M)
         if self.shift:
             seams = _seams(height, width, size, self.shift, like=bias)  # (n, 1, M M, M M)
@@ -59,8 +62,8 @@ class WindowAttention(nn.Module):
             query, key, value = x.flatten(1, 2)  # each (B n, h, M M, d)
             mask = bias
         x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
-        x = x.reshape(batch, height // size, width // size, self.heads, size, size, -1)
-        return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
+        x = x.reshape(batch, rows, columns, self.heads, size, size, self.head_dim)
+        return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, self.heads * self.head_dim)
 
     def _bias(self) -> Tensor:
         """(h, M M, M M): the table by the difference of query and key, row offset major."""

@@ -1,6 +1,6 @@
 """The arithmetic of the attentions: each fast path beside the plain one it must equal.
 
-``with reference():`` (or ``DAT_ARITHMETIC=reference`` in the environment) switches all of it to the plain form.
+``with reference():`` (or ``DAT_ARITHMETIC=reference`` in the environment) selects the plain form where there are two.
 """
 
 from dat_cli.ops.setting import reference

@@ -1,7 +1,7 @@
 """Bilinear sampling of maps at normalised positions: align_corners=True, zeros outside.
 
 Positions are (y, x), where -1 and 1 are the centres of the first and the last cell. They are always float32 or
-finer: bfloat16 cannot tell two neighbouring cells of a 224-pixel image's map apart.
+finer: bfloat16 would move them by a tenth of a cell on the map of a 224-pixel image.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ def _by_tile(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: i
     below, right = len(rows.keys) * kernel - height, len(columns.keys) * kernel - width
     tiles = F.pad(query, (0, 0, 0, 0, 0, right, 0, below))
     tiles = tiles.unflatten(2, (-1, kernel)).unflatten(1, (-1, kernel))  # (B, Ty, K, Tx, K, h, d)
-    tiles = tiles.permute(0, 1, 3, 5, 2, 4, 6).reshape(batch, -1, kernel * kernel, dim)  # (B, Ty Tx h, K K, d)
+    count = len(rows.keys) * len(columns.keys) * heads
+    tiles = tiles.permute(0, 1, 3, 5, 2, 4, 6).reshape(batch, count, kernel * kernel, dim)  # (B, Ty Tx h, K K, d)
     keys, values = (_gather(x, rows.keys, columns.keys) for x in (key, value))  # (B, Ty Tx h, U V, d)
     bias = _tile_bias(table, rows, columns).to(query.dtype)  # (Ty Tx h, K K, U V)
     attended = F.scaled_dot_product_attention(tiles, keys, values, attn_mask=bias[None])
@@ -76,7 +77,7 @@ def _gather(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     x = x.index_select(1, rows.flatten()).unflatten(1, rows.shape)  # (B, Ty, U, W, h, d)
     x = x.index_select(3, columns.flatten()).unflatten(3, columns.shape)  # (B, Ty, U, Tx, V, h, d)
     x = x.permute(0, 1, 3, 5, 2, 4, 6)  # (B, Ty, Tx, h, U, V, d)
-    return x.reshape(x.shape[0], -1, rows.shape[1] * columns.shape[1], x.shape[-1])
+    return x.flatten(4, 5).flatten(1, 3)
 
 
 @dataclass(frozen=True)

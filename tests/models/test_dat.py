@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from dat_cli.errors import ModelError
 from dat_cli.models import DAT, DeformableAttention, NeighborhoodAttention, WindowAttention, create_model
 from dat_cli.models.stage import Block
 from dat_cli.ops import reference
+from dat_cli.ops.deformable import _attend as attend
 
 PUBLISHED = pytest.mark.parametrize("variant", VARIANTS.values(), ids=list(VARIANTS))
 TINY = pytest.mark.parametrize("name", ["dat_tiny", "dat_pp_tiny"])
@@ -73,11 +75,24 @@ def test_every_variant_takes_the_smallest_image(variant: Variant) -> None:
 def test_a_large_image_is_attended_in_parts_with_the_same_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = create_model(name, num_classes=3).eval()
     image = torch.randn(1, 3, 160, 96)
+    attended: list[int] = []
+
+    def count(*arguments: Tensor) -> Tensor:
+        attended.append(len(arguments[0]))
+        return attend(*arguments)
+
     with torch.no_grad():
         whole = model(image)
         monkeypatch.setattr("dat_cli.ops.deformable._SCORES", 1000)
+        monkeypatch.setattr("dat_cli.ops.deformable._attend", count)
         parts = model(image)
+    assert len(attended) > sum(blocks.count("D") for blocks in VARIANTS[name].blocks)
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+@TINY
+def test_an_empty_batch_gives_an_empty_answer(name: str) -> None:
+    assert create_model(name, num_classes=4)(torch.zeros(0, 3, 64, 96)).shape == (0, 4)
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (1, 64, 64, 3), (3,), (1, 3, 31, 64)])
@@ -155,15 +170,18 @@ def test_an_unknown_name_tells_the_nearest() -> None:
         {"num_classes": -1},
         {"in_chans": 0},
         {"img_size": 16},
+        {"img_size": 0},
+        {"img_size": (224,)},
+        {"img_size": "224"},
         {"drop_path_rate": 1.0},
         {"drop_rate": -0.1},
         {"global_pool": "median"},
         {"pretrained": True},
     ],
 )
-def test_options_out_of_range_are_errors(options: dict[str, object]) -> None:
+def test_options_out_of_range_are_errors(options: dict[str, Any]) -> None:
     with pytest.raises(ModelError):
-        create_model("dat_tiny", **options)  # type: ignore[call-overload] # wrong options are the point
+        create_model("dat_tiny", **options)
 
 
 def test_classifier_and_pooling_can_be_exchanged() -> None:
@@ -175,7 +193,10 @@ def test_classifier_and_pooling_can_be_exchanged() -> None:
     assert model.get_classifier() is model.head
     model.reset_classifier(0, "")
     assert model(image).shape == (2, 768, 2, 3)
-    assert create_model("dat_tiny", num_classes=0, global_pool="")(torch.randn(1, 3, 64, 64)).shape == (1, 768, 2, 2)
+    with pytest.raises(ModelError, match="num_classes is -1"):
+        model.reset_classifier(-1)
+    model.reset_classifier(5, "")
+    assert model(image).shape == (2, 5, 2, 3)
 
 
 def test_stages_maps_are_told_apart() -> None:
@@ -195,8 +216,11 @@ def test_intermediates_agree_with_the_whole() -> None:
     torch.testing.assert_close(last[0], final.permute(0, 2, 3, 1))
     second = model.forward_intermediates(image, [-3], stop_early=True, intermediates_only=True)
     torch.testing.assert_close(second[0], maps[1])
-    with pytest.raises(ModelError, match="no stage"):
-        model.forward_intermediates(image, [4])
+    for wrong in ([4], 5, 0, []):
+        with pytest.raises(ModelError, match="no stage"):
+            model.forward_intermediates(image, wrong)
+    model.prune_intermediate_layers([1])
+    assert torch.equal(model(image), maps[1])
 
 
 def test_gradient_checkpointing_changes_no_gradient() -> None:
@@ -209,9 +233,12 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
         model(image).square().sum().backward()
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
+    runs: list[nn.Module] = []
+    model.get_submodule("stages.0.blocks.0").register_forward_pre_hook(lambda module, _: runs.append(module))
     kept = gradients()
     model.set_grad_checkpointing()
     again = gradients()
+    assert len(runs) == 1 + 2
     assert kept.keys() == again.keys()
     for name, gradient in kept.items():
         torch.testing.assert_close(again[name], gradient, msg=name)
@@ -222,9 +249,24 @@ def test_drop_path_grows_linearly_and_leaves_evaluation_alone() -> None:
     blocks = [block for block in model.modules() if isinstance(block, Block)]
     rates = [getattr(block.drop_path, "p", 0.0) for block in blocks]
     assert rates == pytest.approx([0.2 * i / 11 for i in range(12)])
+    image = torch.randn(4, 3, 64, 64)
+    assert not torch.equal(model(image), model(image))
     model.eval()
-    image = torch.randn(1, 3, 64, 64)
     assert torch.equal(model(image), model(image))
+
+
+def test_both_branches_of_a_block_are_dropped() -> None:
+    block = Block(64, WindowAttention(64, 2), drop_path=1.0, convolutions=False).train()
+    x = torch.randn(2, 7, 7, 64)
+    assert torch.equal(block(x), x)
+
+
+def test_dropout_stands_before_the_classifier_in_training_alone() -> None:
+    model = create_model("dat_tiny", num_classes=3, drop_rate=0.5)
+    pooled = torch.ones(2, 768, 1, 1)
+    assert not torch.equal(model.forward_head(pooled), model.forward_head(pooled))
+    model.eval()
+    assert torch.equal(model.forward_head(pooled), model.forward_head(pooled))
 
 
 def test_only_the_published_tables_are_left_undecayed() -> None:
