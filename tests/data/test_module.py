@@ -56,7 +56,7 @@ def test_classes_and_preprocessing_are_known_before_any_setup(folder: Path) -> N
     assert (digits.num_classes, digits.classes[9]) == (10, "9")
     assert digits.preprocessing.input_size == (3, 64, 64)
     assert photos.classes == ["cat", "dog"]
-    assert photos.preprocessing == Preprocessing(crop_pct=0.9, crop_mode="center")
+    assert photos.preprocessing == Preprocessing(crop_pct=0.9, crop_mode="center").at(128)
 
 
 def test_the_size_is_the_given_one_then_the_weights_then_the_sources() -> None:
