@@ -29,6 +29,13 @@ class Fit(DatCLI):
     folder: RunFolder | None = None
     weights: Weights | None = None
 
+    def __init__(self, args: list[str]) -> None:
+        try:
+            super().__init__(args)  # parses, builds and trains
+        finally:
+            if self.folder is not None:
+                self.folder.close()  # also where training never started
+
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Where to start and where to write."""
         super().add_default_arguments_to_parser(parser)
@@ -96,18 +103,14 @@ class Fit(DatCLI):
         if self.weights is not None:
             log.info(start_from(self.model, str(self.weights.path), self.weights.config))
         checkpoint = None if self.run_path is None else str(self.run_path / LAST)
-        try:
-            self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
-            if self.folder is not None and self.folder.path is None:
-                raise UsageError(
-                    "nothing was trained: no epoch or no batch", hint="see --trainer.max_epochs and limit_train_batches"
-                )
-            if self.folder is not None and self.trainer.is_global_zero:
-                log.info("%s", self.folder.summary())
-                print(self.folder.path)  # noqa: T201 - the one result, for a script to use
-        finally:
-            if self.folder is not None:
-                self.folder.close()
+        self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
+        if self.folder is not None and self.folder.path is None:
+            raise UsageError(
+                "nothing was trained: no epoch or no batch", hint="see --trainer.max_epochs and limit_train_batches"
+            )
+        if self.folder is not None and self.trainer.is_global_zero:
+            log.info("%s", self.folder.summary())
+            print(self.folder.path)  # noqa: T201 - the one result, for a script to use
 
     def _config_name(self) -> str | None:
         configs = [str(path) for path in self.options.config or []]

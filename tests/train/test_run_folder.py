@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from dat_cli.cli.main import main
 from dat_cli.train.callbacks.run_folder import COLUMNS, _keep_rows, _next_version
 from dat_cli.weights import read_config, read_tensors
 
@@ -64,8 +65,13 @@ def test_the_log_has_the_epochs_without_escape_codes(trained_run: Path) -> None:
     assert "\x1b" not in text
 
 
-def test_no_handler_of_a_log_outlives_its_run(trained_run: Path) -> None:
+def test_no_handler_of_a_log_outlives_its_run(trained_run: Path, tmp_path: Path) -> None:
     assert trained_run.exists()
+    # A run that fails before its first step has a log as well.
+    assert (
+        main(["fit", "--output_dir", str(tmp_path), "--trainer.accelerator", "cpu", "--trainer.precision", "16-mixed"])
+        == 2
+    )
     kinds = {
         type(handler).__name__ for name in ("dat", "lightning.pytorch") for handler in logging.getLogger(name).handlers
     }
