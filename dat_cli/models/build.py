@@ -32,8 +32,8 @@ def create_model(
         pretrained: Kept for timm's convention; weights are loaded by ``dat_cli.load_model``.
         features_only: Return the maps of several stages instead, for detection and segmentation.
         out_indices: Which stages' maps, with ``features_only``.
-        options: Those of ``DAT``: num_classes, in_chans, img_size, global_pool, drop_rate, drop_path_rate, device
-            and dtype.
+        options: Those of ``DAT``: num_classes, in_chans, img_size, window, global_pool, drop_rate, drop_path_rate,
+            device and dtype.
 
     Raises:
         ModelError: There is no such variant, or an option is out of range.

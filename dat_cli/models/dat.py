@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -31,6 +32,7 @@ class DAT(nn.Module):
         num_classes: Outputs; 0 for pooled features.
         in_chans: Channels of the images.
         img_size: Nominal (height, width), which the tables of position bias are made for; None for the variant's.
+        window: Size of attention windows, or the kernel of neighbourhood attention; None for the variant's.
         global_pool: ``avg``, or an empty string to leave maps unpooled.
         drop_rate: Dropout before the classifier.
         drop_path_rate: Stochastic depth of the last block, growing linearly from 0; None for none.
@@ -54,6 +56,7 @@ class DAT(nn.Module):
         num_classes: int = 1000,
         in_chans: int = 3,
         img_size: int | tuple[int, int] | None = None,
+        window: int | None = None,
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         drop_path_rate: float | None = None,
@@ -61,6 +64,8 @@ class DAT(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if window is not None:
+            variant = replace(variant, window=_checked_window(variant, window))
         self.variant = variant
         self.image_size = _pair(variant.image_size if img_size is None else img_size)
         self.in_chans = in_chans
@@ -241,6 +246,14 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
         raise ModelError(f"img_size is {size!r}", hint="give a whole number, or (height, width)")
     return sides[0], sides[1]
+
+
+def _checked_window(variant: Variant, window: int) -> int:
+    if not isinstance(window, int) or window < 1:
+        raise ModelError(f"window is {window!r}", hint="give a whole number of positions")
+    if variant.generation == "dat_pp" and window % 2 == 0:
+        raise ModelError(f"window is {window}", hint="a neighbourhood has a centre: give an odd number")
+    return window
 
 
 def _check(

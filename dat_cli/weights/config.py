@@ -18,6 +18,7 @@ MAX_SIDE = 4096
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MODEL_ARGS: dict[str, tuple[type, float, float]] = {
     "img_size": (int, 32, MAX_SIDE),
+    "window": (int, 1, 64),
     "in_chans": (int, 1, 64),
     "drop_rate": (float, 0.0, 1.0),
     "drop_path_rate": (float, 0.0, 1.0),
@@ -32,10 +33,12 @@ class WeightsConfig:
         architecture: Name of a published variant.
         classes: Class names, by the index of the network's outputs.
         preprocessing: How a picture becomes the network's input.
-        model_args: Further arguments of ``create_model``: img_size, in_chans, drop_rate, drop_path_rate.
+        model_args: Further arguments of ``create_model``: img_size, window, in_chans, drop_rate, drop_path_rate.
         metrics: What the weights reached, by name of the metric.
         trained_on: The data they were trained on, in words.
-        license: SPDX name of the licence of the weights.
+        license: Name of the licence of the weights, as the Hub spells it.
+        origin: What the tensors were converted from: the name of a file, without its folder, or an address.
+        origin_sha256: Its SHA-256, in 64 hexadecimal digits.
 
     Raises:
         WeightsError: A value cannot be; says which.
@@ -48,6 +51,8 @@ class WeightsConfig:
     metrics: dict[str, float] = field(default_factory=dict)
     trained_on: str | None = None
     license: str | None = None
+    origin: str | None = None
+    origin_sha256: str | None = None
 
     def __post_init__(self) -> None:
         _check_architecture(self.architecture)
@@ -55,7 +60,7 @@ class WeightsConfig:
         _check_preprocessing(self.preprocessing)
         _check_model_args(self.model_args, channels=self.preprocessing.input_size[0])
         _check_metrics(self.metrics)
-        for name in ("trained_on", "license"):
+        for name in ("trained_on", "license", "origin", "origin_sha256"):
             if getattr(self, name) is not None:
                 _check_text(name, getattr(self, name))
 

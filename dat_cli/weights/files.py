@@ -1,0 +1,129 @@
+"""Weights files: safetensors with their configuration inside, and checkpoints of Lightning.
+
+Reading the configuration of a safetensors file does not import torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dat_cli.errors import DatError, WeightsError
+from dat_cli.weights.config import WeightsConfig
+from dat_cli.weights.pickles import open_checkpoint
+from dat_cli.weights.problems import existing_file, some, unreadable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_METADATA_KEY = "dat"
+_NETWORK_PREFIX = "network."
+
+
+def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: WeightsConfig) -> None:
+    """Write a self-contained weights file; an older one stays whole until the new one is on the disk.
+
+    Args:
+        path: File to write, ending in ``.safetensors``.
+        tensors: Tensors by the network's own names, on any device.
+        config: What the file says about itself.
+
+    Raises:
+        DatError: The disk is full or the folder cannot be written to.
+        OSError: The same, where the system itself says so.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    metadata = {"format": "pt", _METADATA_KEY: json.dumps(config.to_dict())}
+    try:
+        with temporary.open("wb") as created:
+            mode = os.fstat(created.fileno()).st_mode & 0o777  # as the umask wants it; safetensors writes 0600
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        temporary.chmod(mode)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except SafetensorError as error:
+        raise DatError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_config(path: Path | str) -> WeightsConfig:
+    """What a ``.safetensors`` or ``.ckpt`` file says about itself.
+
+    Raises:
+        WeightsError: The file is missing, damaged, not a weights file, or says something that cannot be.
+    """
+    path = existing_file(path)
+    if path.suffix.lower() == ".ckpt":
+        checkpoint = open_checkpoint(path)
+        if _METADATA_KEY not in checkpoint:
+            raise WeightsError(f"{path} was not written by dat: it does not say which network it is")
+        return WeightsConfig.from_dict(checkpoint[_METADATA_KEY], source=str(path))
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as opened:  # imports neither NumPy nor torch to read the header
+            metadata = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from error
+    if _METADATA_KEY not in metadata:
+        raise WeightsError(f"{path} was not written by dat: its metadata does not say which network it is")
+    try:
+        plain = json.loads(metadata[_METADATA_KEY])
+    except (ValueError, RecursionError):
+        raise WeightsError(f"{path}: its metadata is damaged: not JSON") from None
+    return WeightsConfig.from_dict(plain, source=str(path))
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """The network's tensors by its own names, on the CPU.
+
+    Raises:
+        WeightsError: The file is missing, damaged or holds no network.
+    """
+    path = existing_file(path)
+    if path.suffix.lower() == ".ckpt":
+        return _network_of(open_checkpoint(path), path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from error
+
+
+def _network_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    import torch
+
+    state = checkpoint.get("state_dict")
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds no state_dict")
+    tensors = {
+        name.removeprefix(_NETWORK_PREFIX): tensor
+        for name, tensor in state.items()
+        if isinstance(name, str) and name.startswith(_NETWORK_PREFIX)
+    }
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_meta:
+            raise WeightsError(f"{path}: {some([name])} is not an ordinary tensor")
+    if not tensors:
+        raise WeightsError(f"{path} holds no tensors of a network (none is named {_NETWORK_PREFIX}*)")
+    return tensors
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

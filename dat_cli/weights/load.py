@@ -1,0 +1,54 @@
+"""Tensors into a network, all of them and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dat_cli.errors import WeightsError
+from dat_cli.weights.problems import some
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy all tensors into the network; all names and shapes must fit and all values be finite.
+
+    A NaN or an infinity is refused because the file loads silently without it, and every answer is then wrong:
+    safetensors has no checksum, so that one flipped bit arrives here.
+
+    Args:
+        network: What the tensors are for.
+        tensors: Tensors by the network's own names.
+        source: The file they come from, for errors.
+
+    Raises:
+        WeightsError: They do not fit; names a few and counts the rest.
+    """
+    import torch
+
+    own = network.state_dict()
+    misshapen = [
+        f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    whole = [
+        name
+        for name in own
+        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
+    ]
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    problems = {
+        "missing": [name for name in own if name not in tensors],
+        "unexpected": [name for name in tensors if name not in own],
+        "of another shape": misshapen,
+        "of whole numbers": whole,
+        "not finite": broken,
+    }
+    found = [f"{len(names)} {problem} ({some(names)})" for problem, names in problems.items() if names]
+    if found:
+        raise WeightsError(f"{source} does not fit the network, tensors are {', '.join(found)}")
+    with torch.no_grad():
+        network.load_state_dict(dict(tensors), strict=True)
