@@ -55,7 +55,7 @@ class WeightsConfig:
     origin_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        _check_architecture(self.architecture)
+        check_architecture(self.architecture)
         _check_classes(self.classes)
         _check_preprocessing(self.preprocessing)
         _check_model_args(self.model_args, channels=self.preprocessing.input_size[0])
@@ -97,14 +97,36 @@ class WeightsConfig:
             raise WeightsError(f"{source}: {error.message}", hint=error.hint) from None
 
 
+def check_architecture(name: object) -> None:
+    """Refuse what is not the name of a published variant.
+
+    Raises:
+        WeightsError: It is not; names the nearest.
+    """
+    if not isinstance(name, str):
+        raise WeightsError(f"architecture is {shown(name)}, not a name")
+    try:
+        get_variant(name)
+    except ModelError as error:
+        raise WeightsError(f"unknown architecture {shown(name)}", hint=error.hint) from None
+
+
+def shown(value: object) -> str:
+    """``value`` as ASCII of bounded length: it may be long, or move a terminal's cursor."""
+    text = (
+        ascii(value) if not isinstance(value, dict | list | tuple) or len(value) < 10 else f"a {type(value).__name__}"
+    )
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _entries(where: str, data: object, kind: type, *, required: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(data, Mapping):
-        raise WeightsError(f"{where} is {_shown(data)}, not a dictionary")
+        raise WeightsError(f"{where} is {shown(data)}, not a dictionary")
     known = [entry.name for entry in fields(kind)]
     for name in data:
         if name not in known:
             near = did_you_mean(name, known) if isinstance(name, str) else None
-            raise WeightsError(f"{where} has an unknown entry {_shown(name)}", hint=near)
+            raise WeightsError(f"{where} has an unknown entry {shown(name)}", hint=near)
     for name in required:
         if name not in data:
             raise WeightsError(f"{where} lacks {name!r}")
@@ -113,17 +135,8 @@ def _entries(where: str, data: object, kind: type, *, required: tuple[str, ...])
 
 def _tuple(name: str, value: object) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise WeightsError(f"{name} is {_shown(value)}, not a list")
+        raise WeightsError(f"{name} is {shown(value)}, not a list")
     return tuple(value)
-
-
-def _check_architecture(name: object) -> None:
-    if not isinstance(name, str):
-        raise WeightsError(f"architecture is {_shown(name)}, not a name")
-    try:
-        get_variant(name)
-    except ModelError as error:
-        raise WeightsError(f"unknown architecture {_shown(name)}", hint=error.hint) from None
 
 
 def _check_classes(classes: tuple[str, ...]) -> None:
@@ -133,13 +146,13 @@ def _check_classes(classes: tuple[str, ...]) -> None:
     for index, name in enumerate(classes):
         _check_text(f"class {index}", name)
         if name in seen:
-            raise WeightsError(f"classes {seen[name]} and {index} have the same name {_shown(name)}")
+            raise WeightsError(f"classes {seen[name]} and {index} have the same name {shown(name)}")
         seen[name] = index
 
 
 def _check_preprocessing(p: Preprocessing) -> None:
     if len(p.input_size) != 3:
-        raise WeightsError(f"input_size is {_shown(p.input_size)}, not channels, height and width")
+        raise WeightsError(f"input_size is {shown(p.input_size)}, not channels, height and width")
     _check_number("channels of input_size", p.input_size[0], int, 1, 64)
     for side in p.input_size[1:]:
         _check_number("input_size", side, int, 32, MAX_SIDE)
@@ -155,10 +168,10 @@ def _check_preprocessing(p: Preprocessing) -> None:
 
 def _check_model_args(arguments: object, *, channels: int) -> None:
     if not isinstance(arguments, dict):
-        raise WeightsError(f"model_args is {_shown(arguments)}, not a dictionary")
+        raise WeightsError(f"model_args is {shown(arguments)}, not a dictionary")
     for name, value in arguments.items():
         if name not in _MODEL_ARGS:
-            raise WeightsError(f"unknown model argument {_shown(name)}", hint=f"there are {', '.join(_MODEL_ARGS)}")
+            raise WeightsError(f"unknown model argument {shown(name)}", hint=f"there are {', '.join(_MODEL_ARGS)}")
         _check_number(name, value, *_MODEL_ARGS[name])
     if arguments.get("in_chans", 3) != channels:
         raise WeightsError(f"the network takes {arguments.get('in_chans', 3)} channels, its input_size has {channels}")
@@ -174,30 +187,22 @@ def _check_metrics(metrics: object) -> None:
 
 def _check_text(what: str, value: object) -> None:
     if not isinstance(value, str):
-        raise WeightsError(f"{what} is {_shown(value)}, not a string")
+        raise WeightsError(f"{what} is {shown(value)}, not a string")
     if not value.strip() or len(value) > MAX_NAME:
         raise WeightsError(f"{what} has {len(value)} characters; 1 to {MAX_NAME} that are not blank are possible")
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in _BIDI_CONTROLS for char in value):
-        raise WeightsError(f"{what} is {_shown(value)}, with a control character")
+        raise WeightsError(f"{what} is {shown(value)}, with a control character")
 
 
 def _check_number(name: str, value: object, kind: type, low: float, high: float) -> None:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     if not numeric or (kind is int and not isinstance(value, int)):
-        raise WeightsError(f"{name} is {_shown(value)}, not {'a whole' if kind is int else 'a'} number")
+        raise WeightsError(f"{name} is {shown(value)}, not {'a whole' if kind is int else 'a'} number")
     # A comparison with NaN is false; infinity lies within no finite bounds and is refused where there are none.
     if not (isinstance(value, int | float) and low <= value <= high and abs(value) < math.inf):
-        raise WeightsError(f"{name} is {_shown(value)}, outside of {low:g} to {high:g}")
+        raise WeightsError(f"{name} is {shown(value)}, outside of {low:g} to {high:g}")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
-        raise WeightsError(f"{name} is {_shown(value)}, not one of {', '.join(choices)}")
-
-
-def _shown(value: object) -> str:
-    """``value`` as ASCII of bounded length: it may be long, or move a terminal's cursor."""
-    text = (
-        ascii(value) if not isinstance(value, dict | list | tuple) or len(value) < 10 else f"a {type(value).__name__}"
-    )
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        raise WeightsError(f"{name} is {shown(value)}, not one of {', '.join(choices)}")

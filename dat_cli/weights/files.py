@@ -1,4 +1,4 @@
-"""Weights files: safetensors with their configuration inside, and checkpoints of Lightning.
+"""Weights files: safetensors with their configuration inside.
 
 Reading the configuration of a safetensors file does not import torch.
 """
@@ -9,18 +9,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dat_cli.errors import DatError, WeightsError
 from dat_cli.weights.config import WeightsConfig
-from dat_cli.weights.pickles import open_checkpoint
-from dat_cli.weights.problems import existing_file, some, unreadable
+from dat_cli.weights.problems import existing_file, unreadable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_METADATA_KEY = "dat"
-_NETWORK_PREFIX = "network."
+METADATA_KEY = "dat"
 
 
 def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: WeightsConfig) -> None:
@@ -40,7 +38,7 @@ def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: Weigh
 
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    metadata = {"format": "pt", _METADATA_KEY: json.dumps(config.to_dict())}
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(config.to_dict())}
     try:
         with temporary.open("wb") as created:
             mode = os.fstat(created.fileno()).st_mode & 0o777  # as the umask wants it; safetensors writes 0600
@@ -55,69 +53,43 @@ def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: Weigh
         temporary.unlink(missing_ok=True)
 
 
-def read_config(path: Path | str) -> WeightsConfig:
-    """What a ``.safetensors`` or ``.ckpt`` file says about itself.
+def read_file_config(path: Path) -> WeightsConfig:
+    """What a ``.safetensors`` file says about itself.
 
     Raises:
         WeightsError: The file is missing, damaged, not a weights file, or says something that cannot be.
     """
-    path = existing_file(path)
-    if path.suffix.lower() == ".ckpt":
-        checkpoint = open_checkpoint(path)
-        if _METADATA_KEY not in checkpoint:
-            raise WeightsError(f"{path} was not written by dat: it does not say which network it is")
-        return WeightsConfig.from_dict(checkpoint[_METADATA_KEY], source=str(path))
     from safetensors import SafetensorError, safe_open
 
+    existing_file(path)
     try:
         with safe_open(path, framework="np") as opened:  # imports neither NumPy nor torch to read the header
             metadata = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise unreadable(path, error) from error
-    if _METADATA_KEY not in metadata:
+    if METADATA_KEY not in metadata:
         raise WeightsError(f"{path} was not written by dat: its metadata does not say which network it is")
     try:
-        plain = json.loads(metadata[_METADATA_KEY])
+        plain = json.loads(metadata[METADATA_KEY])
     except (ValueError, RecursionError):
         raise WeightsError(f"{path}: its metadata is damaged: not JSON") from None
     return WeightsConfig.from_dict(plain, source=str(path))
 
 
-def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """The network's tensors by its own names, on the CPU.
+def read_file_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file, on the CPU.
 
     Raises:
-        WeightsError: The file is missing, damaged or holds no network.
+        WeightsError: The file is missing or damaged.
     """
-    path = existing_file(path)
-    if path.suffix.lower() == ".ckpt":
-        return _network_of(open_checkpoint(path), path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    existing_file(path)
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise unreadable(path, error) from error
-
-
-def _network_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    import torch
-
-    state = checkpoint.get("state_dict")
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{path} holds no state_dict")
-    tensors = {
-        name.removeprefix(_NETWORK_PREFIX): tensor
-        for name, tensor in state.items()
-        if isinstance(name, str) and name.startswith(_NETWORK_PREFIX)
-    }
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_meta:
-            raise WeightsError(f"{path}: {some([name])} is not an ordinary tensor")
-    if not tensors:
-        raise WeightsError(f"{path} holds no tensors of a network (none is named {_NETWORK_PREFIX}*)")
-    return tensors
 
 
 def _sync(path: Path) -> None:
