@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dat_cli.catalog import list_models
     from dat_cli.models import create_model
-    from dat_cli.run.resolve import load_model
+    from dat_cli.run.load import load_model
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "create_model", "list_models", "load_model"]
@@ -19,7 +19,7 @@ __all__ = ["__version__", "create_model", "list_models", "load_model"]
 _HOME = {
     "create_model": "dat_cli.models",
     "list_models": "dat_cli.catalog",
-    "load_model": "dat_cli.run.resolve",
+    "load_model": "dat_cli.run.load",
 }
 
 

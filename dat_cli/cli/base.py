@@ -126,12 +126,13 @@ class DatCLI(LightningCLI):
         config, model = weights.config, self.options.model
         if "model.arch" in self.given and model.arch != config.architecture:
             raise UsageError(
-                f"model.arch is {model.arch}, but {weights.path} holds a {config.architecture}",
+                f"model.arch is {model.arch}, but {weights.name} holds a {config.architecture}",
                 hint="leave out model.arch, or a config that names it, or give other weights",
             )
         nominal = get_variant(config.architecture).image_size
         model.arch = config.architecture
         model.img_size = config.model_args.get("img_size", nominal)
+        model.window = config.model_args.get("window")
         self.options.data.preprocessing = as_options(config.preprocessing)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -212,6 +213,11 @@ def last_value(words: list[str], option: str) -> str | None:
         if words[index] == option:
             return words[index + 1] if index + 1 < len(words) else None
     return None
+
+
+def add_owner(group: Any) -> None:
+    """The option that says whose weights the name of a variant means."""
+    group.add_argument("--owner", type=str | None, help="Whose weights on the Hub a variant's name means.")
 
 
 def on_terminal() -> bool:

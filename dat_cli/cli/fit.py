@@ -10,7 +10,7 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, flat, last_value, on_terminal
+from dat_cli.cli.base import DatCLI, add_owner, flat, last_value, on_terminal
 from dat_cli.cli.resume import check_same_options, check_unfinished, find_run
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
@@ -41,8 +41,11 @@ class Fit(DatCLI):
         super().add_default_arguments_to_parser(parser)
         start = parser.add_argument_group("Where to start and where to write")
         start.add_argument(
-            "--weights", type=str | None, help="Start from these weights: the folder of a run, .safetensors or .ckpt."
+            "--weights",
+            type=str | None,
+            help="Start from these: a run, a file, owner/name on the Hub, a variant.",
         )
+        add_owner(start)
         start.add_argument(
             "--resume", type=str | None, help="Go on with this run, in its own folder and with its own options."
         )
@@ -71,8 +74,8 @@ class Fit(DatCLI):
                 "resume stands in a config", hint=f"say it in the command: dat fit --resume {options.resume}"
             )
         elif options.weights is not None:
-            self.weights = find_weights(options.weights)
-            options.weights = str(Path(options.weights).expanduser().resolve())
+            self.weights = find_weights(options.weights, owner=options.owner)
+            options.weights = self.weights.lasting_name
             self.use_weights(self.weights)
         options.name = _checked_name(options.name or self._config_name() or options.model.arch)
         parent = Path(options.output_dir).expanduser() / options.name
@@ -100,8 +103,8 @@ class Fit(DatCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Train, and say where the results lie."""
-        if self.weights is not None:
-            log.info(start_from(self.model, str(self.weights.path), self.weights.config))
+        if (found := self.weights) is not None:
+            log.info(start_from(self.model, found.path, found.config, name=found.name))
         checkpoint = None if self.run_path is None else str(self.run_path / LAST)
         self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
         if self.folder is not None and self.folder.path is None:

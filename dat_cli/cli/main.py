@@ -26,6 +26,10 @@ COMMANDS: dict[str, Command] = {
     "test": Command("dat_cli.cli.lightning", "measure trained weights on test images"),
     "predict": Command("dat_cli.cli.predict", "name what is in pictures"),
     "models": Command("dat_cli.cli.commands.models", "list the published networks"),
+    "info": Command("dat_cli.cli.commands.info", "say what weights are, without loading them"),
+    "pull": Command("dat_cli.cli.commands.pull", "download weights from the Hugging Face Hub"),
+    "push": Command("dat_cli.cli.commands.push", "share weights on the Hugging Face Hub"),
+    "convert": Command("dat_cli.cli.commands.convert", "turn the authors' weights into ours, or back"),
 }
 
 

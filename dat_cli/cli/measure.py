@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, last_value, on_terminal
+from dat_cli.cli.base import DatCLI, add_owner, last_value, on_terminal
 from dat_cli.cli.output import Column, print_json, print_table
 from dat_cli.cli.wording import printable
 from dat_cli.errors import UsageError
@@ -31,7 +31,8 @@ class Measure(DatCLI):
         """What to measure, and how to tell."""
         super().add_default_arguments_to_parser(parser)
         group = parser.add_argument_group("What to measure and how to tell")
-        group.add_argument("--weights", type=str | None, help="The folder of a run, a .safetensors or a .ckpt file.")
+        group.add_argument("--weights", type=str | None, help="A run, a file, owner/name on the Hub, or a variant.")
+        add_owner(group)
         group.add_argument("--format", type=Literal["table", "json"], default="table", help="Form of the result.")
         for name in ("name", "output_dir"):  # stand in the config.yaml of a run, which is a config for this too
             parser.add_argument(f"--{name}", type=str | None, help=argparse.SUPPRESS)
@@ -49,11 +50,11 @@ class Measure(DatCLI):
 
     def before_instantiate_classes(self) -> None:
         """Take network, classes and preprocessing from the weights."""
-        self.weights = find_weights(self.options.weights)
+        self.weights = find_weights(self.options.weights, owner=self.options.owner)
         trained_on = self.weights.config.trained_on
         if "data.source" not in self.given and trained_on not in (None, self.options.data.source):
             raise UsageError(
-                f"{self.weights.path} was trained on {trained_on!r}, which could be anywhere",
+                f"{self.weights.name} was trained on {trained_on!r}, which could be anywhere",
                 hint="pass the images with --data.source DIR",
             )
         super().before_instantiate_classes()
@@ -83,8 +84,7 @@ class Measure(DatCLI):
 
     def measure(self, prefix: str, **kwargs: Any) -> None:
         """Run over the images and print what came out."""
-        path = self.weights.path
-        load_tensors(self.model.network, read_tensors(path), source=str(path))
+        load_tensors(self.model.network, read_tensors(self.weights.path), source=self.weights.name)
         measured = self.run(self.command, verbose=False, **kwargs)
         if not measured:
             raise UsageError("nothing was measured: no batch", hint=f"see --trainer.limit_{prefix}_batches")
@@ -95,7 +95,7 @@ class Measure(DatCLI):
             for name, row in zip(self.model.classes, counts, strict=True)
         ]
         result = {
-            "weights": str(path),
+            "weights": self.weights.name,
             "architecture": self.model.arch,
             "source": self.options.data.source,
             "images": sum(row[4] for row in counts),

@@ -12,15 +12,16 @@ from typing import Any, get_args
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI
+from dat_cli.cli.base import DatCLI, add_owner
 from dat_cli.cli.files import result_file
 from dat_cli.cli.parser import DatArgumentParser
 from dat_cli.data.walk import printable
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.images import ImagePaths
+from dat_cli.run.load import load_model
 from dat_cli.run.predict import Prediction, PredictionData
 from dat_cli.run.records import Format, RecordWriter
-from dat_cli.run.resolve import WHAT_TO_GIVE, find_weights, load_model
+from dat_cli.run.resolve import DEFAULT, find_weights
 from dat_cli.run.spool import Predictions
 from dat_cli.train.hardware import default_precision
 
@@ -46,7 +47,7 @@ def main(args: list[str]) -> int:
 
 
 class Predict(DatCLI):
-    """``dat predict PATH... --weights RUN``.
+    """``dat predict PATH... [--weights WEIGHTS]``.
 
     Args:
         args: ``predict``, the images, then options.
@@ -57,7 +58,7 @@ class Predict(DatCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser without ``--config``: everything that a config would say stands in the weights."""
-        kwargs["usage"] = "dat predict PATH... --weights RUN [options]"
+        kwargs["usage"] = "dat predict PATH... [--weights WEIGHTS] [options]"
         return DatArgumentParser(**kwargs)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -74,7 +75,12 @@ class Predict(DatCLI):
         """Images, and what to do with them."""
         add = parser.add_argument
         add("images", nargs="*", type=str, help="Images, folders (searched recursively) and quoted patterns.")
-        add("--weights", type=str | None, help="Folder of a run, a .safetensors or a .ckpt file.")
+        add(
+            "--weights",
+            type=str | None,
+            help=f"A run, a file, owner/name on the Hub, or a variant; by default {DEFAULT} as its authors trained it.",
+        )
+        add_owner(parser)
         add("--format", type=Format | None, help="How to write; table, or what the suffix of --output says.")
         add("--output", type=str | None, help="File to write to instead of the terminal.")
         add("--top_k", type=PositiveInt, default=5, help="Classes of each image, at most all.")
@@ -84,11 +90,10 @@ class Predict(DatCLI):
     def before_instantiate_classes(self) -> None:
         """Look at everything that can be wrong before anything is built."""
         options = self.options
-        if not options.weights:
-            raise UsageError("which weights? pass --weights", hint=WHAT_TO_GIVE)
         self.format = _format(options.format, options.output)
         self.paths = ImagePaths(options.images)
-        self.weights = find_weights(options.weights)
+        weights = DEFAULT if options.weights is None else options.weights
+        self.weights = find_weights(weights, owner=options.owner)
         if options.trainer.precision is None:
             options.trainer.precision = default_precision(options.trainer.accelerator)
         if options.trainer.num_nodes > 1 and not options.output:

@@ -1,73 +1,111 @@
-"""From what a person calls weights to a network that is ready to use."""
+"""From what a person calls weights to files that hold them. Nothing here imports torch unless it meets a pickle."""
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dat_cli.errors import WeightsError
-from dat_cli.models import DAT, create_model
-from dat_cli.weights import WeightsConfig, load_tensors, read_config, read_tensors
+from dat_cli.catalog import VARIANTS
+from dat_cli.errors import HubError, WeightsError, did_you_mean
+from dat_cli.hub.names import RepoName, parse_repo
+from dat_cli.hub.pull import Pulled, pull, pull_cached
+from dat_cli.run.variants import variant_weights
+from dat_cli.weights import WeightsConfig, read_config
+from dat_cli.weights.header import sha256_of
+from dat_cli.weights.layout import is_layout
 
 BEST = "best.safetensors"
-WHAT_TO_GIVE = "give the folder of a run, a .safetensors or a .ckpt file"
+DEFAULT = "dat_tiny"
+"""The variant whose weights are used where none are named."""
+WHAT_TO_GIVE = (
+    "give the folder of a run, a .safetensors or a .ckpt file, owner/name on the Hub, or a name that dat models lists"
+)
+_FILES = (".safetensors", ".ckpt")
+_FOREIGN = (".pth", ".pt", ".bin")
+
+log = logging.getLogger("dat.weights")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A weights file that exists and says what it is.
+    """Weights that are here and say what they are.
 
     Attributes:
-        path: The file itself, ``.safetensors`` or ``.ckpt``.
-        config: What it says about itself.
+        path: The ``.safetensors`` or ``.ckpt`` file, or a folder in the layout of a Hub repository.
+        config: What they say about themselves.
+        name: What a person calls them: a path, ``owner/name@commit``, or the name of a variant.
+        is_local: Whether the name is a path.
     """
 
     path: Path
     config: WeightsConfig
+    name: str
+    is_local: bool = True
+
+    @property
+    def lasting_name(self) -> str:
+        """A name that means the same weights from every folder."""
+        return str(self.path.resolve()) if self.is_local else self.name
 
 
-def find_weights(reference: str) -> Weights:
-    """Find the weights file that ``reference`` means, without reading its tensors.
+def find_weights(reference: str, *, owner: str | None = None) -> Weights:
+    """Find the weights that ``reference`` means, without reading their tensors, and say in one line what was found.
 
     Args:
         reference: The folder of a run (its ``best.safetensors``, or that of its newest ``version_N`` which has one),
-            a ``.safetensors`` or a ``.ckpt`` file.
+            a ``.safetensors`` or ``.ckpt`` file, a folder in the layout of a Hub repository,
+            ``[hf-hub:]owner/name[@revision]``, or the name of a published variant. What exists here comes first.
+        owner: Whose repository on the Hub a variant's name means; None for that which ``DAT_HUB_OWNER`` names, or else
+            the authors' own weights.
 
     Raises:
-        WeightsError: There is no such file, or it is not a weights file; says what can be given.
+        WeightsError: There are no such weights, or they are not what they should be; says what can be given.
+        HubError: The Hub does not have them, does not give them, or cannot be reached.
     """
-    if not str(reference).strip():
+    weights = _find(str(reference), owner)
+    log.info("weights %s: %s, sha256 %s", weights.name, weights.config.architecture, sha256_of(weights.path))
+    return weights
+
+
+def _find(reference: str, owner: str | None) -> Weights:
+    if not reference.strip():
         raise WeightsError("the name of the weights is empty", hint=WHAT_TO_GIVE)
+    if reference.startswith(HUB_PREFIX) and (repo := parse_repo(reference)):
+        return _on_hub(repo)
     path = Path(reference).expanduser()
+    if path.exists():
+        return _here(path)
+    if reference in VARIANTS:
+        name, found = variant_weights(reference, owner)
+        return Weights(found, read_config(found), name, is_local=False)
+    looks_local = path.suffix.lower() in (*_FILES, *_FOREIGN) or reference.startswith((".", "/", "~"))
+    if not looks_local and (repo := parse_repo(reference)):
+        try:
+            return _on_hub(repo)
+        except HubError as error:
+            raise HubError(f"there is no {reference!r} here, and {error.message}", hint=error.hint) from error
+    raise WeightsError(f"there are no weights {reference!r}", hint=did_you_mean(reference, VARIANTS) or WHAT_TO_GIVE)
+
+
+def _here(path: Path) -> Weights:
     if path.is_dir():
-        path = _best_of(path)
-    elif not path.exists():
-        raise WeightsError(f"there are no weights {str(reference)!r}", hint=WHAT_TO_GIVE)
-    elif path.suffix.lower() not in (".safetensors", ".ckpt"):
+        path = path if is_layout(path) else _best_of(path)
+    elif path.suffix.lower() in _FOREIGN:
+        hint = f"convert it first: dat convert {path} {path.with_suffix('.safetensors').name}"
+        raise WeightsError(f"{path} is a pickle of another program", hint=hint)
+    elif path.suffix.lower() not in _FILES:
         raise WeightsError(f"{path} is neither a .safetensors nor a .ckpt file", hint=WHAT_TO_GIVE)
-    return Weights(path, read_config(path))
+    return Weights(path, read_config(path), str(path))
 
 
-def load_model(reference: str | Path | Weights) -> tuple[DAT, WeightsConfig]:
-    """Build the network of a weights file and load its tensors, all of them.
-
-    Args:
-        reference: What ``find_weights`` takes, or what it found.
-
-    Returns:
-        The network on the CPU in evaluation mode, and what its weights say about themselves.
-
-    Raises:
-        WeightsError: The file cannot be read or its tensors do not fit the network that it names.
-    """
-    weights = reference if isinstance(reference, Weights) else find_weights(str(reference))
-    config = weights.config
-    arguments: dict[str, Any] = {**config.model_args, "num_classes": len(config.classes)}
-    network = create_model(config.architecture, **arguments)
-    load_tensors(network, read_tensors(weights.path), source=str(weights.path))
-    return network.eval(), config
+def _on_hub(repo: RepoName) -> Weights:
+    pinned = re.fullmatch(r"[0-9a-f]{40}", repo.revision or "")
+    pulled: Pulled | None = pull_cached(repo) if pinned else None
+    if pulled is None:
+        pulled = pull(repo)
+    return Weights(pulled.folder, read_config(pulled.folder), f"{repo.id}@{pulled.commit}", is_local=False)
 
 
 def _best_of(folder: Path) -> Path:

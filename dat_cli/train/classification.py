@@ -32,6 +32,7 @@ class Classification(LightningModule):
         preprocessing: How pictures become inputs; kept with the weights.
         arch: Architecture; ``dat models`` lists them.
         img_size: Height and width in pixels that tables of position bias are made for; null: those of the images.
+        window: Size of attention windows, or kernel of neighbourhood attention; null: that of the architecture.
         drop_path_rate: Stochastic depth of the last block; null: that of the published recipe.
         label_smoothing: Share of the target that is spread over all classes in training.
         grad_checkpointing: Compute activations twice to keep fewer of them in memory.
@@ -50,6 +51,7 @@ class Classification(LightningModule):
         preprocessing: Preprocessing,
         arch: str = "dat_tiny",
         img_size: int | None = None,
+        window: int | None = None,
         drop_path_rate: float | None = None,
         label_smoothing: float = 0.1,
         grad_checkpointing: bool = False,
@@ -65,6 +67,7 @@ class Classification(LightningModule):
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
         self.img_size = max(height, width) if img_size is None else img_size
+        self.window = window
         self.label_smoothing = label_smoothing
         self.optimizer_config = optimizer
         self.trained_on = trained_on
@@ -74,6 +77,7 @@ class Classification(LightningModule):
             num_classes=len(classes),
             in_chans=channels,
             img_size=self.img_size,
+            window=window,
             drop_path_rate=get_variant(arch).drop_path_rate if drop_path_rate is None else drop_path_rate,
         )
         self.network.set_grad_checkpointing(grad_checkpointing)
@@ -141,11 +145,15 @@ class Classification(LightningModule):
     def weights_config(self, metrics: dict[str, float] | None = None) -> WeightsConfig:
         """What a file with these weights says about itself."""
         channels = self.preprocessing.input_size[0]
+        unusual = {"window": self.window, "in_chans": None if channels == 3 else channels}
         return WeightsConfig(
             architecture=self.arch,
             classes=self.classes,
             preprocessing=self.preprocessing,
-            model_args={"img_size": self.img_size, **({} if channels == 3 else {"in_chans": channels})},
+            model_args={
+                "img_size": self.img_size,
+                **{name: value for name, value in unusual.items() if value is not None},
+            },
             metrics=metrics or {},
             trained_on=self.trained_on,
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 
 from dat_cli.train.classification import Classification
 from dat_cli.weights import WeightsConfig, load_tensors, read_tensors
 
 
-def start_from(module: Classification, path: str, config: WeightsConfig) -> str:
+def start_from(module: Classification, path: Path, config: WeightsConfig, *, name: str) -> str:
     """Load weights into a module that is about to be trained.
 
     The head is kept only when the classes are the same in the same order: an output that meant another class
@@ -16,8 +18,9 @@ def start_from(module: Classification, path: str, config: WeightsConfig) -> str:
 
     Args:
         module: What will be trained, of the same architecture as the weights.
-        path: The weights file.
-        config: What it says about itself.
+        path: What ``weights.read_tensors`` takes.
+        config: What the weights say about themselves.
+        name: What a person calls them.
 
     Returns:
         One line that says what was kept and what starts from nothing.
@@ -28,13 +31,13 @@ def start_from(module: Classification, path: str, config: WeightsConfig) -> str:
     tensors = read_tensors(path)
     head = head_names(module.network)
     if config.classes == module.classes:
-        load_tensors(module.network, tensors, source=path)
-        return f"kept all {len(tensors)} tensors of {path}, head included: the classes are the same"
+        load_tensors(module.network, tensors, source=name)
+        return f"kept all {len(tensors)} tensors of {name}, head included: the classes are the same"
     fresh = module.network.state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if name not in head}
-    load_tensors(module.network, {**kept, **{name: fresh[name] for name in head}}, source=path)
+    load_tensors(module.network, {**kept, **{name: fresh[name] for name in head}}, source=name)
     return (
-        f"kept the backbone of {path} ({len(kept)} tensors) and reset the head ({len(head)} tensors): "
+        f"kept the backbone of {name} ({len(kept)} tensors) and reset the head ({len(head)} tensors): "
         f"its {len(config.classes)} classes are not the {len(module.classes)} of this data"
     )
 

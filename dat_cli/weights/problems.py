@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dat_cli.errors import WeightsError
+from dat_cli.weights.opcodes import named_globals
 
 _LISTED = 3
+_HARMLESS = re.compile(r"torch\.\w*Storage|torch\._utils\._rebuild_\w+|collections\.OrderedDict|_codecs\.encode")
+"""What every checkpoint asks for; never what there was to refuse."""
 
 
 def existing_file(path: Path | str) -> Path:
@@ -24,34 +28,76 @@ def existing_file(path: Path | str) -> Path:
 
 
 def unreadable(path: Path, error: Exception) -> WeightsError:
-    """One line that says what the file is instead, as far as its first bytes tell."""
-    if isinstance(error, PermissionError):
-        return WeightsError(f"{path} may not be read: permission denied")
-    try:
-        with path.open("rb") as opened:
-            start = opened.read(16)
-    except OSError as failed:
-        return WeightsError(f"{path} cannot be read: {failed.strerror}")
-    if not start:
-        return WeightsError(f"{path} is empty")
-    if start.lstrip().startswith(b"<"):
-        return WeightsError(f"{path} is a web page, not a weights file", hint="download it again")
-    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
-    if path.suffix.lower() != ".ckpt":
-        if pickled:
-            return WeightsError(f"{path} is a pickle, not safetensors", hint="give the .ckpt of a run of dat")
-        return WeightsError(f"{path} is damaged or not safetensors ({_first_line(error)})")
-    if pickled and "weights only" in str(error).lower():
-        return WeightsError(f"{path} holds more than tensors and plain values, which could run code on loading")
+    """Why a file cannot be read as safetensors, as far as its first bytes tell what it is instead."""
+    start = _start(path, error)
+    if isinstance(start, WeightsError):
+        return start
+    if _is_pickle(start):
+        hint = f"if it is the authors', name it {path.stem}.pth and convert it: dat convert {path.stem}.pth OUT"
+        return WeightsError(f"{path} is a pickle, not safetensors", hint=hint)
+    return WeightsError(f"{path} is damaged or not safetensors ({_first_line(error)})")
+
+
+def unreadable_checkpoint(path: Path, error: Exception) -> WeightsError:
+    """Why a file cannot be read as a checkpoint; of what was refused in it, the name."""
+    start = _start(path, error)
+    if isinstance(start, WeightsError):
+        return start
+    if _is_safetensors(start):
+        return WeightsError(f"{path} is safetensors, not a pickle", hint=f"name it {path.stem}.safetensors")
+    if not _is_pickle(start):
+        return WeightsError(f"{path} is damaged or not a checkpoint")
+    said = str(error)
+    if "TorchScript" in said:
+        return WeightsError(f"{path} is a TorchScript program, not a checkpoint of tensors")
+    if name := _refused(path, said):
+        return WeightsError(f"{path} asks for {some([name])}, which could run code on loading; nothing of it was run")
     return WeightsError(f"{path} is damaged or not a checkpoint")
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line[:120]
 
 
 def some(names: list[str]) -> str:
     """The first few names as ASCII, and how many more there are."""
     shown = ", ".join(ascii(name)[1:-1][:100] for name in names[:_LISTED])
     return shown if len(names) <= _LISTED else f"{shown}, and {len(names) - _LISTED} more"
+
+
+def _start(path: Path, error: Exception) -> bytes | WeightsError:
+    """The first bytes, or what is wrong whatever the file should have been."""
+    if isinstance(error, PermissionError):
+        return WeightsError(f"{path} may not be read: permission denied")
+    try:
+        with path.open("rb") as opened:
+            start = opened.read(512)
+    except OSError as failed:
+        return WeightsError(f"{path} cannot be read: {failed.strerror}")
+    if not start:
+        return WeightsError(f"{path} is empty")
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        return WeightsError(f"{path} is a web page, not a weights file", hint="download it again")
+    if start.startswith(b"version https://git-lfs"):
+        hint = "get the file itself, by 'git lfs pull' or 'dat pull'"
+        return WeightsError(f"{path} only says where Git LFS keeps the file", hint=hint)
+    return start
+
+
+def _is_pickle(start: bytes) -> bool:
+    return start.startswith((b"PK\x03\x04", *(bytes((0x80, protocol)) for protocol in range(2, 6))))
+
+
+def _is_safetensors(start: bytes) -> bool:
+    return len(start) > 9 and int.from_bytes(start[:8], "little") < 1 << 32 and start[8:9] == b"{"
+
+
+def _refused(path: Path, said: str) -> str | None:
+    """The class or function that torch would not look up, by its full name."""
+    if found := re.search(r"GLOBAL (\S+) (?:was not|whose)", said):
+        # Of builtins torch leaves out the module.
+        return next((name for name in named_globals(path) if name.endswith(f".{found[1]}")), found[1])
+    if "weights only" in said.lower() or "Unsupported" in said:  # an instruction that it does not follow
+        return next((name for name in named_globals(path) if not _HARMLESS.fullmatch(name)), None)
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line[:120]
