@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dat_cli.catalog import VARIANTS
 from dat_cli.errors import HubError, WeightsError, did_you_mean
-from dat_cli.hub.names import RepoName, parse_repo
+from dat_cli.hub.names import PREFIX, RepoName, parse_repo
 from dat_cli.hub.pull import Pulled, pull, pull_cached
 from dat_cli.run.variants import variant_weights
 from dat_cli.weights import WeightsConfig, read_config
@@ -19,9 +19,7 @@ from dat_cli.weights.layout import is_layout
 BEST = "best.safetensors"
 DEFAULT = "dat_tiny"
 """The variant whose weights are used where none are named."""
-WHAT_TO_GIVE = (
-    "give the folder of a run, a .safetensors or a .ckpt file, owner/name on the Hub, or a name that dat models lists"
-)
+WHAT_TO_GIVE = "give the folder of a run, a .safetensors or a .ckpt file, owner/name on the Hub, or one of dat models"
 _FILES = (".safetensors", ".ckpt")
 _FOREIGN = (".pth", ".pt", ".bin")
 
@@ -72,7 +70,7 @@ def find_weights(reference: str, *, owner: str | None = None) -> Weights:
 def _find(reference: str, owner: str | None) -> Weights:
     if not reference.strip():
         raise WeightsError("the name of the weights is empty", hint=WHAT_TO_GIVE)
-    if reference.startswith(HUB_PREFIX) and (repo := parse_repo(reference)):
+    if reference.startswith(PREFIX) and (repo := parse_repo(reference)):
         return _on_hub(repo)
     path = Path(reference).expanduser()
     if path.exists():

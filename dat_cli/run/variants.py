@@ -69,9 +69,7 @@ def _repository(variant: str, owner: str | None) -> RepoName | None:
     repo = parse_repo(f"{given}/{variant}")
     if repo is None or repo.id != f"{given}/{variant}":
         source = OWNER if owner is None else "--owner"
-        raise UsageError(
-            f"{source} {given!r} is not a name that the Hub could have", hint="give a user or organisation"
-        )
+        raise UsageError(f"{source} {given!r} is no name that the Hub could have", hint="give a user or organisation")
     return repo
 
 

@@ -38,7 +38,7 @@ def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: Weigh
 
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(config.to_dict())}
+    metadata = {METADATA_KEY: json.dumps(config.to_dict())}  # one entry: safetensors writes several in any order
     try:
         with temporary.open("wb") as created:
             mode = os.fstat(created.fileno()).st_mode & 0o777  # as the umask wants it; safetensors writes 0600

@@ -112,7 +112,15 @@ def _classes(data: Mapping[str, Any], pretrained: Mapping[str, Any]) -> list[obj
     if not isinstance(names, list):
         raise WeightsError(f"label_names is {shown(names)}, not a list")
     _check_same("num_classes", number, len(names))
-    return names
+    return _in_words(names, data.get("label_descriptions", pretrained.get("label_descriptions")))
+
+
+def _in_words(names: list[object], descriptions: object) -> list[object]:
+    """timm's words for names such as n01440764, where it has them for all and they differ."""
+    if not isinstance(descriptions, dict):
+        return names
+    words = [descriptions.get(name) for name in names if isinstance(name, str)]
+    return list(words) if None not in words and len(set(map(str, words))) == len(names) else names
 
 
 def _input_size(arguments: Mapping[str, Any], architecture: str) -> list[object]:

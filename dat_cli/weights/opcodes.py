@@ -16,6 +16,7 @@ _MAX_BYTES = 100_000_000
 """Of the instructions in a zip archive; those of a checkpoint are far fewer, tensors lie beside them."""
 _LEGACY_PICKLES = 5
 """The old format of torch.save: magic number, version, machine, the object, keys of its tensors; then raw numbers."""
+_DAMAGE = (OSError, ValueError, LookupError, RuntimeError, EOFError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def named_globals(path: Path) -> list[str]:

@@ -41,7 +41,7 @@ def open_checkpoint(path: Path | str) -> dict[str, Any]:
 
     path = existing_file(path)
     try:
-        # By its open file, because of a path torch asks the suffix; warnings are of formats, which errors tell better.
+        # By its open file, because of a path torch asks the suffix. Warnings are of formats, which errors tell better.
         with path.open("rb") as opened, torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             checkpoint = torch.load(opened, map_location="cpu", weights_only=True)
@@ -55,17 +55,12 @@ def open_checkpoint(path: Path | str) -> dict[str, Any]:
 class _NumpyType:
     """Stands for numpy.dtype of a number, so that no code of NumPy sees what a stranger wrote."""
 
-    _CODES = {
-        "b1": "?", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q",
-        "f2": "e", "f4": "f", "f8": "d",
-    }  # fmt: skip
-
     def __init__(self, name: str, align: bool = False, copy: bool = False) -> None:  # noqa: ARG002 - NumPy's signature
-        self.code = self._CODES[name]
+        self.code = _NUMBERS[name]
         self.order = "<"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = {"<": "<", ">": ">", "|": "<", "=": "="}[state[1]]
+        self.order = _ORDERS[state[1]]
 
 
 def _numpy_scalar(kind: _NumpyType, data: bytes) -> float | int | bool:
@@ -73,6 +68,13 @@ def _numpy_scalar(kind: _NumpyType, data: bytes) -> float | int | bool:
     (value,) = struct.unpack(kind.order + kind.code, data)
     return value
 
+
+# By NumPy's name of a number and of its byte order, those of struct.
+_NUMBERS = {
+    "b1": "?", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q",
+    "f2": "e", "f4": "f", "f8": "d",
+}  # fmt: skip
+_ORDERS = {"<": "<", ">": ">", "|": "<", "=": "="}
 
 # torch looks a global up by this name alone; neither yacs nor NumPy is imported.
 _ALLOWED: list[Any] = [

@@ -45,8 +45,6 @@ def unreadable_checkpoint(path: Path, error: Exception) -> WeightsError:
         return start
     if _is_safetensors(start):
         return WeightsError(f"{path} is safetensors, not a pickle", hint=f"name it {path.stem}.safetensors")
-    if not _is_pickle(start):
-        return WeightsError(f"{path} is damaged or not a checkpoint")
     said = str(error)
     if "TorchScript" in said:
         return WeightsError(f"{path} is a TorchScript program, not a checkpoint of tensors")

@@ -74,6 +74,12 @@ def test_a_thousand_classes_without_names_are_those_of_imagenet() -> None:
     assert len(config.classes) == 1000
 
 
+def test_timms_words_for_its_names_are_taken_where_they_differ() -> None:
+    data = {"architecture": "dat_tiny", "label_names": ["n1", "n2"], "pretrained_cfg": {}}
+    for words, expected in (({"n1": "cat", "n2": "dog"}, ("cat", "dog")), ({"n1": "cat", "n2": "cat"}, ("n1", "n2"))):
+        assert from_config_json({**data, "label_descriptions": words}, source="x").classes == expected
+
+
 WRONG: dict[str, tuple[str, object, str]] = {
     "a list": ("", [], "not a dictionary"),
     "another network": ("architecture", "resnet50", "unknown architecture 'resnet50'"),

@@ -44,11 +44,11 @@ def test_what_is_written_is_read_and_timm_computes_the_same(network: DAT, tmp_pa
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in "ab":
+    for name in "abcdefgh":  # safetensors writes several entries of metadata in any order
         (tmp_path / name).mkdir()
         write_layout(tmp_path / name, TENSORS, CONFIG)
     for file in ("config.json", "model.safetensors"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+        assert len({(tmp_path / name / file).read_bytes() for name in "abcdefgh"}) == 1
 
 
 @pytest.fixture
