@@ -58,7 +58,7 @@ def _globals(stream: IO[bytes]) -> Iterator[str]:
     for code, value, _ in pickletools.genops(stream):
         before, last = last, ""
         if code.name in ("GLOBAL", "INST"):
-            yield str(value).replace(" ", ".")
+            yield str(value).replace(" ", ".").replace("__builtin__.", "builtins.")
         elif code.name == "STACK_GLOBAL":
             yield ".".join(texts[-2:])
         elif code.name == "MEMOIZE":

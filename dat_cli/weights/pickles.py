@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import struct
 import warnings
 from collections import OrderedDict
@@ -11,21 +10,6 @@ from typing import Any
 
 from dat_cli.errors import WeightsError
 from dat_cli.weights.problems import existing_file, unreadable_checkpoint
-
-# What a truncated or hostile pickle raises under weights_only, besides UnpicklingError.
-_UNPICKLING = (
-    pickle.UnpicklingError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def open_checkpoint(path: Path | str) -> dict[str, Any]:
@@ -45,7 +29,7 @@ def open_checkpoint(path: Path | str) -> dict[str, Any]:
         with path.open("rb") as opened, torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             checkpoint = torch.load(opened, map_location="cpu", weights_only=True)
-    except _UNPICKLING as error:
+    except Exception as error:  # which one, the stranger chooses who wrote the file
         raise unreadable_checkpoint(path, error) from error
     if not isinstance(checkpoint, dict) or not all(isinstance(name, str) for name in checkpoint):
         raise WeightsError(f"{path} is not a checkpoint: it holds no dictionary")

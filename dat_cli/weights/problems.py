@@ -9,8 +9,11 @@ from dat_cli.errors import WeightsError
 from dat_cli.weights.opcodes import named_globals
 
 _LISTED = 3
-_HARMLESS = re.compile(r"torch\.\w*Storage|torch\._utils\._rebuild_\w+|collections\.OrderedDict|_codecs\.encode")
-"""What every checkpoint asks for; never what there was to refuse."""
+_HARMLESS = re.compile(
+    r"torch\.\w*Storage|torch\._utils\._rebuild_\w+|collections\.OrderedDict|_codecs\.encode|builtins\.set|"
+    r"yacs\.config\.CfgNode|numpy\.dtype|numpy\._?core\.multiarray\.scalar"
+)
+"""What checkpoints usually ask for; never what there was to refuse."""
 
 
 def existing_file(path: Path | str) -> Path:
@@ -48,8 +51,8 @@ def unreadable_checkpoint(path: Path, error: Exception) -> WeightsError:
     said = str(error)
     if "TorchScript" in said:
         return WeightsError(f"{path} is a TorchScript program, not a checkpoint of tensors")
-    if name := _refused(path, said):
-        return WeightsError(f"{path} asks for {some([name])}, which could run code on loading; nothing of it was run")
+    if names := _refused(path, said):
+        return WeightsError(f"{path} asks for {some(names)}, which could run code on loading; nothing of it was run")
     return WeightsError(f"{path} is damaged or not a checkpoint")
 
 
@@ -86,14 +89,15 @@ def _is_safetensors(start: bytes) -> bool:
     return len(start) > 9 and int.from_bytes(start[:8], "little") < 1 << 32 and start[8:9] == b"{"
 
 
-def _refused(path: Path, said: str) -> str | None:
-    """The class or function that torch would not look up, by its full name."""
-    if found := re.search(r"GLOBAL (\S+) (?:was not|whose)", said):
-        # Of builtins torch leaves out the module.
-        return next((name for name in named_globals(path) if name.endswith(f".{found[1]}")), found[1])
-    if "weights only" in said.lower() or "Unsupported" in said:  # an instruction that it does not follow
-        return next((name for name in named_globals(path) if not _HARMLESS.fullmatch(name)), None)
-    return None
+def _refused(path: Path, said: str) -> list[str]:
+    """The classes and functions that were not looked up; that at which torch stopped in any case."""
+    stopped = re.search(r"GLOBAL (\S+) (?:was not|whose)", said)
+    if not stopped and "weights only" not in said.lower():
+        return []
+    names = [name for name in named_globals(path) if not _HARMLESS.fullmatch(name)]
+    if stopped and not any(name == stopped[1] or name.endswith(f".{stopped[1]}") for name in names):
+        return [stopped[1], *names]
+    return names
 
 
 def _first_line(error: Exception) -> str:

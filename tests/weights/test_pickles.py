@@ -1,0 +1,233 @@
+"""Opening what strangers pickled: the authors' files are read, code is named and never run."""
+
+from __future__ import annotations
+
+import collections
+import json
+import pickle
+import struct
+import sys
+import types
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dat_cli.errors import WeightsError
+from dat_cli.weights import open_checkpoint
+
+TENSORS = {"cls_head.weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2, dtype=torch.float16)}
+FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+
+
+@pytest.fixture
+def yacs(monkeypatch: pytest.MonkeyPatch) -> type:
+    """A CfgNode as yacs defines it, in a module that only the writer of a file has."""
+    module = types.ModuleType("yacs.config")
+
+    class CfgNode(dict[str, Any]):
+        def __init__(self, *entries: Any) -> None:
+            super().__init__(*entries)
+            self.__dict__["__immutable__"] = True
+            self.__dict__["__deprecated_keys__"] = set()
+            self.__dict__["__renamed_keys__"] = {}
+
+    CfgNode.__module__, CfgNode.__qualname__ = "yacs.config", "CfgNode"
+    module.CfgNode = CfgNode  # type: ignore[attr-defined]  # that is what a module made by hand is for
+    monkeypatch.setitem(sys.modules, "yacs", types.ModuleType("yacs"))
+    monkeypatch.setitem(sys.modules, "yacs.config", module)
+    return CfgNode
+
+
+@FORMATS
+def test_the_authors_files_are_read_without_yacs(
+    yacs: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    path = tmp_path / "dat_tiny.pth"
+    config = yacs({"DATA": yacs({"IMG_SIZE": 224, "MEAN": (0.5, 0.5)}), "TAG": "default"})
+    saved = {"model": collections.OrderedDict(TENSORS), "max_accuracy": np.float64(82.04), "epoch": 299}
+    torch.save({**saved, "config": config}, path, _use_new_zipfile_serialization=zipped)
+    monkeypatch.delitem(sys.modules, "yacs.config")
+    opened = open_checkpoint(path)
+    assert opened["config"]["DATA"]["IMG_SIZE"] == 224
+    assert opened["max_accuracy"] == 82.04
+    assert opened["epoch"] == 299
+    assert all(torch.equal(opened["model"][name], tensor) for name, tensor in TENSORS.items())
+    assert "yacs.config" not in sys.modules
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+@pytest.mark.parametrize("value", [np.float32(1.5), np.float64(-3), np.int64(7), np.uint8(200), np.bool_(True)])
+def test_numpy_scalars_of_old_and_new_numpy_are_numbers(tmp_path: Path, module: str, value: Any) -> None:
+    path = tmp_path / "x.pth"
+    written = pickle.dumps({"a": value}, 2).replace(b"numpy._core.multiarray", module.encode())
+    write_zip(path, written)
+    opened = open_checkpoint(path)["a"]
+    assert opened == value
+    assert isinstance(opened, int | float)
+
+
+class Hostile:
+    """Calls ``function`` when it is unpickled by what follows instructions blindly."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        self.function, self.args = function, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.function, self.args
+
+
+def write_zip(path: Path, instructions: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {"data.pkl": instructions, "version": b"3\n", "byteorder": b"little"}.items():
+            archive.writestr(f"archive/{name}", data)
+
+
+def write_torch_zip(path: Path, value: object, protocol: int) -> None:
+    torch.save(value, path, pickle_protocol=protocol)
+
+
+def write_torch_legacy(path: Path, value: object, protocol: int) -> None:
+    torch.save(value, path, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+
+
+def write_bare(path: Path, value: object, protocol: int) -> None:
+    path.write_bytes(pickle.dumps(value, protocol))
+
+
+HOSTILE = {
+    "eval": (Hostile(eval, "open('pwned', 'w')"), "builtins.eval"),
+    "touch": (Hostile(Path.touch, Path("pwned")), "touch"),
+    "getattr": (Hostile(getattr, Path("pwned"), "touch"), "builtins.getattr"),
+    "a function of torch": (Hostile(torch.hub.download_url_to_file, "http://127.0.0.1:9/", "pwned"), "torch.hub"),
+    "an array": (np.zeros(2), "numpy"),
+    "a network": (torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("write", [write_torch_zip, write_torch_legacy, write_bare])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_anything_else_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, write: Callable[..., None], protocol: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    value, named = HOSTILE[case]
+    write(tmp_path / "evil.pth", {"epoch": 3, "x": value}, protocol)
+    with pytest.raises(WeightsError, match=r"evil\.pth asks for .*could run code") as caught:
+        open_checkpoint(tmp_path / "evil.pth")
+    if case != "touch":  # its Path is refused first, under a name that differs between versions of Python
+        assert named in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert [file.name for file in tmp_path.iterdir()] == ["evil.pth"]
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"cos\nsystem\n(S'touch pwned'\ntR.",
+        b"(S'touch pwned'\nios\nsystem\n.",
+        b"\x80\x02cos\nsystem\nX\x05\0\0\0touch\x85R.",
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_shell_command_by_any_instruction_is_named(tmp_path: Path, instructions: bytes, zipped: bool) -> None:
+    path = tmp_path / "evil.pth"
+    write_zip(path, instructions) if zipped else path.write_bytes(instructions)
+    with pytest.raises(WeightsError, match=r"asks for (os|posix)\.system"):
+        open_checkpoint(path)
+
+
+SCALAR = np.float64(0).__reduce__()[0]
+
+
+def scalar(kind: object, data: object) -> dict[str, object]:
+    """What a stranger could write who knows that NumPy scalars are read."""
+    return {"a": Hostile(SCALAR, Hostile(np.dtype, kind, False, True), data)}
+
+
+@pytest.mark.parametrize("kind", ["O", "V9", "S8", "f8,f8", "M8[s]", ["f8"], {"names": ["a"], "formats": ["O"]}])
+def test_only_types_of_one_number_are_read(tmp_path: Path, kind: object) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(scalar("f8", struct.pack("<d", 1.5)), path)
+    assert open_checkpoint(path) == {"a": 1.5}
+    torch.save(scalar(kind, b"x" * 8), path)
+    with pytest.raises(WeightsError, match="damaged"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("data", [b"x" * 7, b"x" * 9, 3, None])
+def test_a_number_has_the_bytes_of_its_type(tmp_path: Path, data: object) -> None:
+    torch.save(scalar("f8", data), tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match="damaged"):
+        open_checkpoint(tmp_path / "x.pth")
+
+
+def test_names_of_a_stranger_cannot_move_the_cursor(tmp_path: Path) -> None:
+    write_zip(tmp_path / "x.pth", b"\x80\x02c\x1b[2Jm\nevil\x1b]0;" + b"x" * 500 + b"\n.")
+    with pytest.raises(WeightsError, match=r"x1b\[2Jm") as caught:
+        open_checkpoint(tmp_path / "x.pth")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+def truncated(path: Path) -> None:
+    torch.save({"model": {"a": torch.zeros(1000)}}, path)
+    path.write_bytes(path.read_bytes()[:-700])
+
+
+def truncated_legacy(path: Path) -> None:
+    torch.save({"model": {"a": torch.zeros(1000)}}, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:-700])
+
+
+def enormous(path: Path) -> None:
+    write_zip(path, b"\x80\x02cbuiltins\nbytearray\n\x8a\x06" + struct.pack("<Q", 1 << 46)[:6] + b"\x85R.")
+
+
+def script(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {"constants.pkl": b"\x80\x02).", "data.pkl": b"\x80\x02).", "version": b"3\n"}.items():
+            archive.writestr(f"archive/{name}", data)
+
+
+DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "truncated": (truncated, "is damaged"),
+    "truncated, legacy": (truncated_legacy, "is damaged"),
+    "empty": (Path.touch, "is empty"),
+    "a web page": (lambda path: path.write_bytes(b"\xef\xbb\xbf\n<!DOCTYPE html>"), "is a web page"),
+    "a pointer": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
+    "safetensors": (lambda path: save_file(TENSORS, path), r"is safetensors, not a pickle; name it x\.safetensors"),
+    "text": (lambda path: path.write_text("hello"), "is damaged or not a checkpoint"),
+    "JSON": (lambda path: path.write_text(json.dumps({"a": 1})), "is damaged or not a checkpoint"),
+    "a list": (lambda path: torch.save([1, 2], path), "holds no dictionary"),
+    "numbers for names": (lambda path: torch.save({1: 2}, path), "holds no dictionary"),
+    "more than there is memory": (enormous, "is damaged"),
+    "a program": (script, "TorchScript"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+@pytest.mark.parametrize("suffix", ["pth", "bin"])
+def test_what_is_no_checkpoint_is_one_line(tmp_path: Path, case: str, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    make, said = DAMAGED[case]
+    make(path)
+    with pytest.raises(WeightsError, match=said) as caught:
+        open_checkpoint(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_environment_cannot_lift_the_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    monkeypatch.chdir(tmp_path)
+    torch.save({"x": Hostile(eval, "open('pwned', 'w')")}, "evil.pth")
+    with pytest.raises(WeightsError, match=r"builtins\.eval"):
+        open_checkpoint("evil.pth")
+    assert not Path("pwned").exists()
