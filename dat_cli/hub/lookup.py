@@ -1,0 +1,118 @@
+"""What a repository of the Hub holds, as far as pulling needs it. Its file names are a stranger's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dat_cli.errors import HubError, WeightsError
+from dat_cli.hub.cache import is_commit
+from dat_cli.hub.client import hub_api, patiently
+from dat_cli.hub.names import RepoName
+from dat_cli.weights.layout import CARD, CONFIG, INDEX, WEIGHTS, is_weights_file
+from dat_cli.weights.problems import some
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LARGEST_TEXT = 20_000_000
+"""Bytes of config.json, of the card and of the index; far more than any needs."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file on the Hub; ``hash`` is its sha256, or git's sha1 of a small one."""
+
+    name: str
+    size: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files of one commit that weights consist of.
+
+    Attributes:
+        commit: Its full name.
+        config: What the weights say about themselves.
+        texts: The card, if there is one, and the index of weights in several files.
+        whole: The weights in one file, or None.
+        shards: The weights in several files, needed or left over.
+    """
+
+    commit: str
+    config: HubFile
+    texts: tuple[HubFile, ...]
+    whole: HubFile | None
+    shards: tuple[HubFile, ...]
+
+
+def look_up(repo: RepoName) -> Contents:
+    """Ask the Hub once what the revision is now and what it holds.
+
+    Raises:
+        HubError: The answer makes no sense.
+        WeightsError: There are no weights in it; says what there is instead.
+        Exception: What the client raises.
+    """
+    from huggingface_hub import constants
+
+    api, seconds = hub_api(), constants.HF_HUB_ETAG_TIMEOUT
+    info = patiently(lambda: api.model_info(repo.id, revision=repo.revision, files_metadata=True, timeout=seconds))
+    if not is_commit(info.sha):
+        raise HubError(f"the Hub does not say which commit {repo} is", hint="see whether HF_ENDPOINT names a Hub")
+    siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    _check_holds_weights(repo, siblings)
+    files = {name: _file(repo, sibling) for name, sibling in siblings.items() if _is_wanted(name)}
+    whole = files.get(WEIGHTS)
+    texts = [files[name] for name in (CARD, *(() if whole else (INDEX,))) if name in files]
+    shards = [file for name, file in files.items() if name not in (CONFIG, CARD, INDEX, WEIGHTS)]
+    return Contents(str(info.sha), files[CONFIG], tuple(texts), whole, tuple(shards))
+
+
+def needed_shards(repo: RepoName, contents: Contents, index: Path) -> list[HubFile]:
+    """Those files that the index names.
+
+    Raises:
+        WeightsError: It is damaged, or names what is not there.
+    """
+    try:
+        names = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise WeightsError(f"{INDEX} of {repo} does not say which file holds which tensor") from None
+    if missing := sorted(names - {file.name for file in contents.shards}):
+        raise WeightsError(f"{INDEX} of {repo} names files that are not there: {some(missing)}")
+    return [file for file in contents.shards if file.name in names]
+
+
+def _is_wanted(name: str) -> bool:
+    return name in (CONFIG, CARD) or is_weights_file(name)
+
+
+def _check_holds_weights(repo: RepoName, names: Iterable[str]) -> None:
+    names = list(names)
+    if WEIGHTS not in names and INDEX not in names:
+        if pickles := [name for name in names if name.lower().endswith(_PICKLES)]:
+            hint = "if you trust it, download it yourself and use dat convert"
+            raise WeightsError(
+                f"{repo} has no {WEIGHTS}, only pickles ({some(pickles)}), which can run code", hint=hint
+            )
+        raise WeightsError(f"{repo} has no {WEIGHTS}", hint="see its page for what it holds")
+    if CONFIG not in names:
+        raise WeightsError(f"{repo} has no {CONFIG}, which says what network it is", hint="see its page")
+
+
+def _file(repo: RepoName, sibling: RepoSibling) -> HubFile:
+    name, lfs = sibling.rfilename, sibling.lfs
+    size, hashed = (lfs.size, lfs.sha256) if lfs else (sibling.size, sibling.blob_id)
+    if not isinstance(size, int) or not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
+        raise HubError(f"the Hub does not say the size and hash of {name} in {repo}", hint="try again later")
+    if size > _LARGEST_TEXT and name in (CONFIG, CARD, INDEX):
+        raise WeightsError(f"{name} of {repo} has {size} bytes; it should be a short text")
+    return HubFile(name, size, hashed)
