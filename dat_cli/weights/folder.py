@@ -44,6 +44,11 @@ def layout_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
 
 
+def layout_files(folder: Path) -> list[Path]:
+    """Those files of a folder that belong to weights and their card."""
+    return sorted(each for each in folder.iterdir() if _belongs(each))
+
+
 def _check_replaceable(out: Path, place: Path) -> None:
     shown = repr(str(out)[-200:])
     if not place.exists():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
+import sys
 from pathlib import Path
 
 from dat_cli.catalog import VARIANTS
 from dat_cli.cli.options import PlainParser
-from dat_cli.cli.wording import printable
 from dat_cli.errors import UsageError, did_you_mean
 from dat_cli.hub.names import RepoName, parse_repo
 from dat_cli.hub.pull import Pulled, pull
-from dat_cli.weights.folder import layout_folder
+from dat_cli.weights.folder import layout_files, layout_folder
 
 _LOG = logging.getLogger("dat.pull")
 
@@ -68,7 +68,7 @@ def _pull_repo(repo: RepoName, out: Path | None) -> None:
             for file in pulled.files:
                 shutil.copyfile(pulled.folder / file.name, folder / file.name)
         _tell(pulled, out)
-    print(f"{repo.id}@{pulled.commit}")  # noqa: T201 - data
+    sys.stdout.write(f"{repo.id}@{pulled.commit}\n")
 
 
 def _pull_variant(options: argparse.Namespace, out: Path | None) -> None:
@@ -78,7 +78,7 @@ def _pull_variant(options: argparse.Namespace, out: Path | None) -> None:
 
     if out is None:
         weights = find_weights(options.name, owner=options.owner)
-        print(printable(str(weights.path)))  # noqa: T201 - data
+        sys.stdout.write(f"{weights.path}\n")
         return
     from dat_cli.weights import read_tensors
     from dat_cli.weights.layout import write_layout
@@ -86,11 +86,11 @@ def _pull_variant(options: argparse.Namespace, out: Path | None) -> None:
     with layout_folder(out) as folder:
         weights = find_weights(options.name, owner=options.owner)
         if weights.path.is_dir():
-            for file in weights.path.iterdir():
+            for file in layout_files(weights.path):
                 shutil.copyfile(file, folder / file.name)
         else:
             write_layout(folder, read_tensors(weights.path), weights.config)
-    print(out)  # noqa: T201 - data
+    sys.stdout.write(f"{out}\n")
 
 
 def _tell(pulled: Pulled, place: Path) -> None:
