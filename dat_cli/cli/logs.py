@@ -8,6 +8,8 @@ import sys
 import warnings
 from typing import TextIO
 
+from dat_cli.hub.tokens import hide_token
+
 _PREFIX = {"DEBUG": "debug: ", "WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
 
 # Loggers of Lightning. What they say below a warning is advertisement ("Tip: try installing litlogger"), the state
@@ -50,7 +52,7 @@ class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one plain line."""
         try:
-            sys.stderr.write(f"dat: {_PREFIX.get(record.levelname, '')}{self.format(record)}\n")
+            sys.stderr.write(f"dat: {_PREFIX.get(record.levelname, '')}{hide_token(self.format(record))}\n")
             sys.stderr.flush()
         except (OSError, ValueError):  # nobody listens; that must not end a training
             pass

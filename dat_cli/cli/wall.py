@@ -19,6 +19,7 @@ from typing import NamedTuple, NoReturn, TextIO
 
 from dat_cli.cli.wording import printable
 from dat_cli.errors import DatError
+from dat_cli.hub.tokens import hide_token
 
 INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, 141  # 128 + signal, as a shell says it
 
@@ -76,7 +77,7 @@ def _end(error: BaseException) -> int:
         _settle(sys.stdout)
         return PIPE_CLOSED
     if os.environ.get("DAT_DEBUG") == "1":
-        traceback.print_exception(error)
+        sys.stderr.write(hide_token("".join(traceback.format_exception(error))))
     _settle(sys.stdout)  # results before the error, where both go to one terminal
     if isinstance(error, KeyboardInterrupt):
         _say("interrupted")
@@ -153,7 +154,7 @@ def _words(error: BaseException) -> str:
 def _tell_in_background(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Errors that reach no caller: of threads that serve data workers, whose end breaks connections."""
     if os.environ.get("DAT_DEBUG") == "1":
-        sys.__excepthook__(kind, error, trace)
+        sys.stderr.write(hide_token("".join(traceback.format_exception(kind, error, trace))))
     elif not isinstance(error, ConnectionError | EOFError):
         _say(f"warning: {judge(error).message}")
 
@@ -206,5 +207,5 @@ def _settle(stream: TextIO) -> None:
 
 def _say(message: str) -> None:
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"dat: {message}\n")
+        sys.stderr.write(f"dat: {hide_token(message)}\n")
         sys.stderr.flush()

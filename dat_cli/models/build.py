@@ -40,7 +40,7 @@ def create_model(
         TypeError: There is no such option.
     """
     if pretrained:
-        raise ModelError("create_model builds new weights", hint="load a weights file with dat_cli.load_model(path)")
+        raise ModelError("create_model builds new weights", hint=f"load trained ones with dat_cli.load_model({name!r})")
     variant = get_variant(name)
     model = DAT(variant, **options)
     model.pretrained_cfg = model.default_cfg = default_cfg(variant)
