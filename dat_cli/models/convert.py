@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import isqrt
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
@@ -12,8 +13,8 @@ from dat_cli.catalog import Variant
 from dat_cli.errors import WeightsError
 from dat_cli.models.dat import DAT
 
-# Buffers of the authors' checkpoints that hold computed values.
-_COMPUTED = ("relative_position_index", "attn_mask", "q_grid", "reference")
+COMPUTED = ("relative_position_index", "attn_mask", "q_grid", "reference")
+"""How the names of buffers in the authors' checkpoints end that hold computed values."""
 
 
 def from_authors(tensors: Mapping[str, Tensor], variant: Variant) -> dict[str, Tensor]:
@@ -33,7 +34,7 @@ def from_authors(tensors: Mapping[str, Tensor], variant: Variant) -> dict[str, T
         if layer in ours:
             pointwise = tensor.ndim == 4 and tensor.shape[2:] == (1, 1)
             renamed[ours[layer] + leaf] = tensor.flatten(1) if pointwise else tensor
-        elif not name.endswith(_COMPUTED):
+        elif not name.endswith(COMPUTED):
             strangers.append(name)
     if strangers:
         shown = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
@@ -70,13 +71,19 @@ def resize_tables(tensors: Mapping[str, Tensor], model: DAT) -> dict[str, Tensor
 def _resized(name: str, table: Tensor, shape: tuple[int, ...]) -> Tensor:
     if table.shape == shape:
         return table
-    if name.endswith("rpe_table"):  # (h, 2 H0 - 1, 2 W0 - 1)
-        return F.interpolate(table[None], size=shape[1:], mode="bicubic")[0]
-    if name.endswith("relative_position_bias_table"):  # ((2 M - 1)^2, h)
+    if name.endswith(("rpe_table", "rpb")) and table.ndim == 3:  # (h, 2 H0 - 1, 2 W0 - 1), (h, 2 K - 1, 2 K - 1)
+        return _bicubic(table, shape[1:])
+    if name.endswith("relative_position_bias_table") and table.ndim == 2:  # ((2 M - 1)^2, h)
         before, after = isqrt(table.shape[0]), isqrt(shape[0])
-        square = table.T.reshape(1, -1, before, before)
-        return F.interpolate(square, size=(after, after), mode="bicubic").reshape(-1, after**2).T.contiguous()
+        square = table.T.reshape(-1, before, before)
+        return _bicubic(square, (after, after)).reshape(-1, after**2).T.contiguous()
     return table
+
+
+def _bicubic(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(h, H, W) -> (h, *size), in float32 or finer and back: half precision has no such arithmetic everywhere."""
+    exact = maps[None].to(torch.promote_types(maps.dtype, torch.float32))
+    return F.interpolate(exact, size=size, mode="bicubic")[0].to(maps.dtype)
 
 
 def _split(name: str) -> tuple[str, str]:
