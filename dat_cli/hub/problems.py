@@ -49,7 +49,7 @@ def translate(error: Exception, repo: RepoName | None, doing: str) -> HubError |
     elif kind == "other":
         if not _is_of_library(error):
             return None
-        message, hint = _words(error), None
+        message, hint = _of_client(error), None
     else:
         message, hint = _of_network(kind, error)
     return HubError(f"cannot {doing}: {message}", hint=hint)
@@ -57,7 +57,7 @@ def translate(error: Exception, repo: RepoName | None, doing: str) -> HubError |
 
 def root_of(error: Exception) -> Exception:
     """The exception that the client had before it raised a general one, such as "not found on this machine"."""
-    while isinstance(error.__cause__, Exception) and _names(error) & set(_WRAPPERS):
+    while isinstance(error.__cause__, Exception) and type(error).__name__ in _WRAPPERS:
         error = error.__cause__
     return error
 
@@ -167,6 +167,13 @@ def _of_network(kind: Kind, error: Exception) -> tuple[str, str]:
         "short": ("a file arrived incomplete", "try again"),
     }
     return messages[kind]
+
+
+def _of_client(error: Exception) -> str:
+    """What the client itself objects to; anything but its own exceptions means that it met no Hub."""
+    if type(error).__module__.partition(".")[0] in _LIBRARIES:
+        return _words(error)
+    return f"what {endpoint()} answered is not what a Hub answers ({type(error).__name__}: {_words(error)})"
 
 
 def _names(error: BaseException) -> set[str]:

@@ -56,9 +56,9 @@ def pull(repo: RepoName) -> Pulled:
         WeightsError: The repository holds no weights of ours, or says of them what cannot be.
         OSError: The cache cannot be written.
     """
-    if is_offline():
-        return _offline(repo)
     with hub_errors(repo, f"pull {repo}"):
+        if is_offline():
+            return _offline(repo)
         try:
             contents = look_up(repo)
         except Exception as error:
