@@ -106,7 +106,7 @@ def _is_passing(error: Exception) -> bool:
     status = status_of(error)
     if status is not None:
         return status in (408, 429) or status >= 500
-    return kind_of(error) in ("unreachable", "broken", "timeout", "short")
+    return kind_of(error) in ("unreachable", "broken", "timeout", "short", "garbled")
 
 
 def _is_terminal() -> bool:

@@ -18,7 +18,9 @@ from dat_cli.hub.tokens import hide_token
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 SETTINGS = "https://huggingface.co/settings/tokens"
 
-Kind = Literal["offline", "login", "answer", "timeout", "unreachable", "broken", "token", "address", "short", "other"]
+Kind = Literal[
+    "offline", "login", "answer", "timeout", "unreachable", "broken", "token", "address", "short", "garbled", "other"
+]
 
 # The first whose class is met decides; a class stands before those that it inherits from.
 _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
@@ -28,6 +30,7 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("address", ("UnsupportedProtocol", "InvalidURL", "MissingSchema", "InvalidSchema")),
     ("timeout", ("TimeoutException", "Timeout", "TimeoutError")),
     ("unreachable", ("ConnectError", "ProxyError", "ConnectionRefusedError", "SSLError", "gaierror")),
+    ("garbled", ("JSONDecodeError",)),
     ("broken", ("NetworkError", "ProtocolError", "ConnectionError", "ChunkedEncodingError", "DecodingError")),
 )
 _WRAPPERS = ("LocalEntryNotFoundError", "RevisionResolutionError", "ValueError", "IncompleteSnapshotError")
@@ -164,6 +167,7 @@ def _of_network(kind: Kind, error: Exception) -> tuple[str, str]:
         "broken": (f"the connection to the Hub at {host} broke ({_words(error)})", "try again"),
         "token": ("your token holds signs that no token has", "log in again with `hf auth login`, or correct HF_TOKEN"),
         "address": (f"{host} is no address of a Hub", "correct HF_ENDPOINT"),
+        "garbled": (_of_client(error), f"try again, or {check}"),
         "short": ("a file arrived incomplete", "try again"),
     }
     return messages[kind]
