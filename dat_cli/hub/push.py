@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,29 +95,41 @@ def push(
 
 
 def _commit(api: HfApi, repo: RepoName, branch: str, parent: str, change: Change, message: str) -> str:
+    """Make the commit, or find that it was made although its answer was lost; its parent allows it only once."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     title, _, description = message.strip().partition("\n")
-    try:
-        made = api.create_commit(
-            repo.id,
-            [
-                *(CommitOperationAdd(file.path, _sendable(file.content)) for file in change.additions),
-                *(CommitOperationDelete(name) for name in change.deletions),
-            ],
-            commit_message=title,
-            commit_description=description.strip() or None,
-            revision=branch,
-            parent_commit=parent,
-        )
-    except Exception as error:
-        landed = _landed(api, repo, branch, parent, change)
-        if landed is None:
-            raise error from None
-        return landed
-    if not re.fullmatch(r"[0-9a-f]{40}", made.oid):
-        raise HubError(f"the Hub answered the commit with {ascii(made.oid)[:60]}, which is none", hint="push again")
-    return made.oid
+
+    def attempt() -> str:
+        additions = [CommitOperationAdd(file.path, _sendable(file.content)) for file in change.additions]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the Hub's opinion of a card that somebody wrote, in its own words
+                made = api.create_commit(
+                    repo.id,
+                    [*additions, *map(CommitOperationDelete, change.deletions)],
+                    commit_message=title,
+                    commit_description=description.strip() or None,
+                    revision=branch,
+                    parent_commit=parent,
+                )
+        except Exception as error:
+            if landed := _landed(api, repo, branch, parent, change):
+                return landed
+            if isinstance(error, ValueError) and str(error).startswith("Invalid metadata in README.md"):
+                raise HubError(_of_card(error), hint="correct the lines between --- at its top") from None
+            raise
+        return str(made.oid)
+
+    commit = patiently(attempt)
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise HubError(f"the Hub answered the commit with {ascii(commit)[:60]}, which is none", hint="push again")
+    return commit
+
+
+def _of_card(error: ValueError) -> str:
+    said = hide_token(" ".join(str(error).splitlines()[1:]))
+    return f"the Hub refuses the header of README.md ({ascii(said)[1:-1][:200]})"
 
 
 def _landed(api: HfApi, repo: RepoName, branch: str, parent: str, change: Change) -> str | None:
