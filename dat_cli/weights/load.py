@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Copy all tensors into the network; all names and shapes must fit and all values be finite.
-
-    A NaN or an infinity is refused because the file loads silently without it, and every answer is then wrong:
-    safetensors has no checksum, so that one flipped bit arrives here.
+    """Copy all tensors into the network, after ``check_tensors``.
 
     Args:
         network: What the tensors are for.
@@ -28,27 +25,43 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: s
     """
     import torch
 
+    check_tensors(network, tensors, source=source)
+    with torch.no_grad():
+        network.load_state_dict(dict(tensors), strict=True)
+
+
+def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """See that all names and shapes fit and all values are finite.
+
+    A NaN or an infinity is refused because the file loads silently without it, and every answer is then wrong:
+    safetensors has no checksum, so that one flipped bit arrives here.
+
+    Args:
+        network: What the tensors are for; its own may be on the device ``meta``.
+        tensors: Tensors by the network's own names.
+        source: The file they come from, for errors.
+
+    Raises:
+        WeightsError: They do not fit; names a few and counts the rest.
+    """
     own = network.state_dict()
-    misshapen = [
-        f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    whole = [
-        name
-        for name in own
-        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
-    ]
-    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    fitting = {name: tensors[name] for name in own if name in tensors and tensors[name].shape == own[name].shape}
     problems = {
         "missing": [name for name in own if name not in tensors],
         "unexpected": [name for name in tensors if name not in own],
-        "of another shape": misshapen,
-        "of whole numbers": whole,
-        "not finite": broken,
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+            for name in own
+            if name in tensors and name not in fitting
+        ],
+        "of whole numbers": [
+            name for name, tensor in fitting.items() if own[name].is_floating_point() and not tensor.is_floating_point()
+        ],
+        # Of the others, one could claim to be larger than the memory.
+        "not finite": [
+            name for name, tensor in fitting.items() if tensor.is_floating_point() and not tensor.isfinite().all()
+        ],
     }
     found = [f"{len(names)} {problem} ({some(names)})" for problem, names in problems.items() if names]
     if found:
         raise WeightsError(f"{source} does not fit the network, tensors are {', '.join(found)}")
-    with torch.no_grad():
-        network.load_state_dict(dict(tensors), strict=True)
