@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dat_cli import __version__
 from dat_cli.errors import DatError
@@ -19,7 +19,7 @@ from dat_cli.hub.tokens import hide_token
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["gave_no_answer", "hide_token", "hub_api", "hub_errors", "is_offline", "patiently", "status_of"]
+__all__ = ["gave_no_answer", "hide_token", "hub_api", "hub_errors", "is_offline", "named_bar", "patiently", "status_of"]
 
 T = TypeVar("T")
 
@@ -42,6 +42,20 @@ def hub_api() -> HfApi:
         disable_progress_bars()
     get_session().timeout = _SILENCE
     return HfApi(endpoint=constants.ENDPOINT, library_name="dat-cli", library_version=__version__)
+
+
+def named_bar(name: str) -> type[Any]:
+    """The client's progress bar with the name of a file; its own would show a part of an address.
+
+    A class of the client's own kind, because that is what decides whether there is a terminal to draw on.
+    """
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Named(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "desc": name, "leave": False})  # type: ignore[no-untyped-call] # tqdm's
+
+    return Named
 
 
 def is_offline() -> bool:

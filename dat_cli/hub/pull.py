@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dat_cli.errors import HubError, WeightsError
 from dat_cli.hub.cache import Digest, blob_name, digest, forget, known_commit, remember_commit, snapshot
-from dat_cli.hub.client import gave_no_answer, hub_api, hub_errors, is_offline, patiently
+from dat_cli.hub.client import gave_no_answer, hub_api, hub_errors, is_offline, named_bar, patiently
 from dat_cli.hub.lookup import Contents, HubFile, look_up, needed_shards
 from dat_cli.hub.names import RepoName
 from dat_cli.weights.layout import CARD, CONFIG, INDEX, is_layout, read_layout_config, weights_files
@@ -127,8 +127,10 @@ def _fetch(repo: RepoName, contents: Contents, files: Sequence[HubFile]) -> list
 
 
 def _download(repo: RepoName, commit: str, name: str, *, anew: bool = False) -> Path:
-    api = hub_api()
-    return Path(patiently(lambda: api.hf_hub_download(repo.id, name, revision=commit, force_download=anew)))
+    api, bar = hub_api(), named_bar(name)
+    return Path(
+        patiently(lambda: api.hf_hub_download(repo.id, name, revision=commit, force_download=anew, tqdm_class=bar))
+    )
 
 
 def _checked_in_cache(repo: RepoName, file: Path) -> PulledFile:
