@@ -1,0 +1,129 @@
+"""Weights of any form into a file of ours, or back into the authors' form."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dat_cli.errors import UsageError, WeightsError
+from dat_cli.run.labels import read_labels
+
+To = Literal["dat", "authors"]
+_PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+_OURS = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a conversion shall do.
+
+    Attributes:
+        source: Any weights: a file of strangers, or whatever ``find_weights`` takes.
+        out: Where to: a ``.safetensors``, a folder in the layout of a Hub repository, or a file of the authors' form.
+        to: Whose names and shapes of tensors.
+        arch: The variant that a stranger's file is of; None to recognise it.
+        img_size: Height and width in pixels that tables are resized for; None to keep them.
+        window: Size of windows; None for what suits.
+        labels: A file with the names of the classes.
+        owner: Whose repository on the Hub a variant's name means.
+    """
+
+    source: str
+    out: Path
+    to: To = "dat"
+    arch: str | None = None
+    img_size: int | None = None
+    window: int | None = None
+    labels: Path | None = None
+    owner: str | None = None
+
+
+def convert(wish: Wish) -> str:
+    """Read, check, and only then write.
+
+    Returns:
+        One line that says what it was and what was done.
+
+    Raises:
+        DatError: Something is wrong with the wish or with the weights, or the place cannot be written; nothing is
+            written then.
+    """
+    as_folder = _check_place(wish)
+    labels = read_labels(wish.labels) if wish.labels else None
+    source_path = Path(wish.source).expanduser()
+    _check_apart(source_path, wish.out)
+    return _write(wish, source_path, labels, as_folder=as_folder)
+
+
+def _check_place(wish: Wish) -> bool:
+    """Whether a folder is wished for."""
+    out, suffix = wish.out, wish.out.suffix.lower()
+    if wish.to == "authors":
+        if suffix not in (".pth", _OURS):
+            raise UsageError(f"{out} ends in neither .pth nor {_OURS}", hint="the authors' form is one of these files")
+        if wish.labels:
+            raise UsageError("the authors' files hold no names of classes", hint="leave out --labels")
+    elif suffix in _PICKLES:
+        hint = f"end it in {_OURS}, or add --to authors for the authors' form"
+        raise UsageError(f"{out} would be a pickle, which dat does not write", hint=hint)
+    elif suffix not in ("", _OURS) and not out.is_dir():
+        raise UsageError(f"{out} ends in neither {_OURS} nor in nothing, as a folder", hint=f"give NAME{_OURS} or NAME")
+    as_folder = wish.to == "dat" and suffix != _OURS
+    if not as_folder and out.is_dir():
+        raise UsageError(f"{out} is a folder", hint="give the name of a file in it")
+    if not out.parent.is_dir():
+        raise UsageError(f"there is no folder {out.parent}", hint="make it first")
+    return as_folder
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    """Refuse to write over what is read, or to replace a folder that it is in."""
+    if not source.exists() or not out.exists():
+        return
+    read, written = (Path(os.path.realpath(path)) for path in (source, out))
+    if read == written or out.samefile(source) or written in read.parents:
+        raise UsageError(f"{out} would take the place of {source}", hint="give another place")
+
+
+def _write(wish: Wish, path: Path, labels: Sequence[str] | None, *, as_folder: bool) -> str:
+    from dat_cli.models.convert import to_authors
+    from dat_cli.run.foreign import own, read_foreign
+    from dat_cli.run.resolve import find_weights
+    from dat_cli.run.source import described, resized
+    from dat_cli.weights import write_weights
+    from dat_cli.weights.authors_file import write_authors_file
+    from dat_cli.weights.folder import layout_folder
+    from dat_cli.weights.layout import CARD, write_layout
+
+    if path.is_file() and path.suffix.lower() in (*_PICKLES, _OURS):
+        source = read_foreign(path, wish.arch)
+    elif path.is_file():
+        known = ", ".join((*_PICKLES, _OURS))
+        raise WeightsError(f"{path} does not end in what weights do", hint=f"there are {known}")
+    else:
+        weights = find_weights(wish.source, owner=wish.owner)
+        _check_apart(weights.path, wish.out)
+        source = own(weights.path, weights.config, wish.arch, name=weights.name)
+    before = source.network
+    source = resized(source, img_size=wish.img_size, window=wish.window)
+    if wish.to == "authors":
+        write_authors_file(wish.out, to_authors(source.tensors, source.network.variant))
+    elif as_folder:
+        config = described(source, labels)
+        with layout_folder(wish.out) as folder:
+            write_layout(folder, source.tensors, config)
+            if (wish.out / CARD).is_file():
+                shutil.copyfile(wish.out / CARD, folder / CARD)  # somebody may have written it
+    else:
+        write_weights(wish.out, source.tensors, described(source, labels))
+    now = source.network
+    done = "" if now == before else f", resized for {now.img_size} x {now.img_size} pixels with windows of {now.window}"
+    return (
+        f"{source.name} is {before.variant.name} for {before.img_size} x {before.img_size} pixels and "
+        f"{before.num_classes} classes{done}; wrote {len(source.tensors)} tensors"
+        f"{' by the names of the authors' if wish.to == 'authors' else ''}"
+    )
