@@ -16,10 +16,9 @@ from dat_cli.models.convert import from_authors
 from dat_cli.models.recognise import Recognised, recognise
 from dat_cli.run.source import Source, checked
 from dat_cli.weights import WeightsConfig, open_checkpoint, read_config, read_tensors
-from dat_cli.weights.files import METADATA_KEY, read_file_tensors
+from dat_cli.weights.files import METADATA_KEY, read_file_tensors, read_header
 from dat_cli.weights.header import sha256_of
 from dat_cli.weights.problems import some
-from dat_cli.weights.safetensors_header import read_header
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dat_cli.catalog import VARIANTS
@@ -42,6 +43,11 @@ class Weights:
     name: str
     is_local: bool = True
 
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file that holds the tensors, or of the list of several; reads all of them once."""
+        return sha256_of(self.path)
+
     @property
     def lasting_name(self) -> str:
         """A name that means the same weights from every folder."""
@@ -63,7 +69,7 @@ def find_weights(reference: str, *, owner: str | None = None) -> Weights:
         HubError: The Hub does not have them, does not give them, or cannot be reached.
     """
     weights = _find(str(reference), owner)
-    log.info("weights %s: %s, sha256 %s", weights.name, weights.config.architecture, sha256_of(weights.path))
+    log.info("weights %s: %s, sha256 %s", weights.name, weights.config.architecture, weights.sha256)
     return weights
 
 

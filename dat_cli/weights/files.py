@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dat_cli.errors import DatError, WeightsError
 from dat_cli.weights.config import WeightsConfig
@@ -59,14 +59,7 @@ def read_file_config(path: Path) -> WeightsConfig:
     Raises:
         WeightsError: The file is missing, damaged, not a weights file, or says something that cannot be.
     """
-    from safetensors import SafetensorError, safe_open
-
-    existing_file(path)
-    try:
-        with safe_open(path, framework="np") as opened:  # imports neither NumPy nor torch to read the header
-            metadata = opened.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise unreadable(path, error) from error
+    metadata = read_header(path).metadata
     if METADATA_KEY not in metadata:
         raise WeightsError(f"{path} was not written by dat: its metadata does not say which network it is")
     try:
@@ -74,6 +67,30 @@ def read_file_config(path: Path) -> WeightsConfig:
     except (ValueError, RecursionError):
         raise WeightsError(f"{path}: its metadata is damaged: not JSON") from None
     return WeightsConfig.from_dict(plain, source=str(path))
+
+
+class Header(NamedTuple):
+    """What a file says before its tensors: texts of its writer, and the shape of each tensor by its name."""
+
+    metadata: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a ``.safetensors`` file alone; torch is not imported.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    existing_file(path)
+    try:
+        with safe_open(path, framework="np") as opened:
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no dictionary
+            return Header(opened.metadata() or {}, shapes)
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from error
 
 
 def read_file_tensors(path: Path) -> dict[str, Tensor]:

@@ -6,16 +6,16 @@ import hashlib
 from pathlib import Path
 
 from dat_cli.errors import WeightsError
+from dat_cli.weights.files import read_header
 from dat_cli.weights.layout import is_layout, weights_files
 from dat_cli.weights.problems import existing_file, some, unreadable
 from dat_cli.weights.read import read_tensors
-from dat_cli.weights.safetensors_header import read_header
 
 _PIECE = 1 << 20
 
 
 def tensor_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor by its name, from the headers alone: neither torch nor NumPy is imported.
+    """The shape of each tensor by its name, from the headers alone: torch is not imported.
 
     A checkpoint of Lightning has no header; it is opened with torch, as a pickle without code.
 

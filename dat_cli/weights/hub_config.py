@@ -116,7 +116,7 @@ def _classes(data: Mapping[str, Any], pretrained: Mapping[str, Any]) -> list[obj
 
 
 def _in_words(names: list[object], descriptions: object) -> list[object]:
-    """timm's words for names such as n01440764, where it has them for all and they differ."""
+    """The words that timm has for names such as n01440764, where it has them for all and they differ."""
     if not isinstance(descriptions, dict):
         return names
     words = [descriptions.get(name) for name in names if isinstance(name, str)]

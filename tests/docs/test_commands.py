@@ -65,7 +65,8 @@ def test_a_command_of_the_pages_parses(line: str) -> None:
 def test_every_option_that_a_page_names_exists(page: str) -> None:
     known = {"--help", "--version", "--print_config"}
     known |= {f"--{key}" for name in CLASSES for key in subparser(name).known_keys()}
-    known |= {option for name in COMMANDS.keys() - CLASSES.keys() for option in plain_parser(name)._option_string_actions}
+    for name in COMMANDS.keys() - CLASSES.keys():
+        known |= plain_parser(name)._option_string_actions.keys()
     named = set(re.findall(r"`(?:dat \w+ )?(--[a-z][\w.]*)", PAGES[page]))
     assert named - known - {"--config"} == set()
 

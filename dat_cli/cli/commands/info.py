@@ -15,7 +15,7 @@ from dat_cli.cli.wording import printable
 from dat_cli.macs import count_macs
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.weights import WeightsConfig
-from dat_cli.weights.header import sha256_of, tensor_shapes
+from dat_cli.weights.header import tensor_shapes
 
 _NAMES = 5
 _NAME_LENGTH = 40
@@ -97,7 +97,7 @@ def _record(weights: Weights, parts: list[_Part]) -> dict[str, Any]:
         "macs": sum(part.macs for part in parts),
         "parts": [part._asdict() for part in parts],
         "path": str(weights.path),
-        "sha256": sha256_of(weights.path),
+        "sha256": weights.sha256,
     }
 
 
@@ -116,7 +116,7 @@ def _rows(weights: Weights) -> list[tuple[str, str | None]]:
         ("origin", config.origin),
         ("origin's sha256", config.origin_sha256),
         ("path", str(weights.path)),
-        ("sha256", sha256_of(weights.path)),
+        ("sha256", weights.sha256),
     ]
 
 
