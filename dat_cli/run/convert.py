@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dat_cli.errors import UsageError, WeightsError
 from dat_cli.run.labels import read_labels
+
+if TYPE_CHECKING:
+    from dat_cli.run.source import Source
 
 To = Literal["dat", "authors"]
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt")
@@ -54,9 +57,13 @@ def convert(wish: Wish) -> str:
     """
     as_folder = _check_place(wish)
     labels = read_labels(wish.labels) if wish.labels else None
-    source_path = Path(wish.source).expanduser()
-    _check_apart(source_path, wish.out)
-    return _write(wish, source_path, labels, as_folder=as_folder)
+    _check_apart(Path(wish.source).expanduser(), wish.out)
+    from dat_cli.run.source import resized  # imports torch, which nothing above has needed
+
+    found = _read(wish)
+    source = resized(found, img_size=wish.img_size, window=wish.window)
+    _write(wish, source, labels, as_folder=as_folder)
+    return _summary(wish, found, source)
 
 
 def _check_place(wish: Wish) -> bool:
@@ -89,41 +96,48 @@ def _check_apart(source: Path, out: Path) -> None:
         raise UsageError(f"{out} would take the place of {source}", hint="give another place")
 
 
-def _write(wish: Wish, path: Path, labels: Sequence[str] | None, *, as_folder: bool) -> str:
-    from dat_cli.models.convert import to_authors
+def _read(wish: Wish) -> Source:
     from dat_cli.run.foreign import own, read_foreign
     from dat_cli.run.resolve import find_weights
-    from dat_cli.run.source import described, resized
+
+    path = Path(wish.source).expanduser()
+    if path.is_file() and path.suffix.lower() not in (*_PICKLES, _OURS):
+        known = ", ".join((*_PICKLES, _OURS))
+        raise WeightsError(f"{path} does not end as weights do", hint=f"they are named {known}")
+    if path.is_file():
+        return read_foreign(path, wish.arch)
+    weights = find_weights(wish.source, owner=wish.owner)
+    _check_apart(weights.path, wish.out)
+    return own(weights.path, weights.config, wish.arch, name=weights.name)
+
+
+def _write(wish: Wish, source: Source, labels: Sequence[str] | None, *, as_folder: bool) -> None:
+    from dat_cli.models.convert import to_authors
+    from dat_cli.run.source import described
     from dat_cli.weights import write_weights
     from dat_cli.weights.authors_file import write_authors_file
     from dat_cli.weights.folder import layout_folder
     from dat_cli.weights.layout import CARD, write_layout
 
-    if path.is_file() and path.suffix.lower() in (*_PICKLES, _OURS):
-        source = read_foreign(path, wish.arch)
-    elif path.is_file():
-        known = ", ".join((*_PICKLES, _OURS))
-        raise WeightsError(f"{path} does not end in what weights do", hint=f"there are {known}")
-    else:
-        weights = find_weights(wish.source, owner=wish.owner)
-        _check_apart(weights.path, wish.out)
-        source = own(weights.path, weights.config, wish.arch, name=weights.name)
-    before = source.network
-    source = resized(source, img_size=wish.img_size, window=wish.window)
     if wish.to == "authors":
         write_authors_file(wish.out, to_authors(source.tensors, source.network.variant))
-    elif as_folder:
-        config = described(source, labels)
-        with layout_folder(wish.out) as folder:
-            write_layout(folder, source.tensors, config)
-            if (wish.out / CARD).is_file():
-                shutil.copyfile(wish.out / CARD, folder / CARD)  # somebody may have written it
-    else:
-        write_weights(wish.out, source.tensors, described(source, labels))
-    now = source.network
-    done = "" if now == before else f", resized for {now.img_size} x {now.img_size} pixels with windows of {now.window}"
+        return
+    config = described(source, labels)
+    if not as_folder:
+        write_weights(wish.out, source.tensors, config)
+        return
+    with layout_folder(wish.out) as folder:
+        write_layout(folder, source.tensors, config)
+        if (wish.out / CARD).is_file():
+            shutil.copyfile(wish.out / CARD, folder / CARD)  # somebody may have written it
+
+
+def _summary(wish: Wish, found: Source, source: Source) -> str:
+    before, now = found.network, source.network
+    resized = "" if now == before else f"; resized for {now.img_size} x {now.img_size} pixels, windows of {now.window}"
+    verb = "is" if found.config or wish.arch else "is recognised as"
     return (
-        f"{source.name} is {before.variant.name} for {before.img_size} x {before.img_size} pixels and "
-        f"{before.num_classes} classes{done}; wrote {len(source.tensors)} tensors"
+        f"{found.name} {verb} {before.variant.name} for {before.img_size} x {before.img_size} pixels and "
+        f"{before.num_classes} classes{resized}; wrote {len(source.tensors)} tensors"
         f"{' by the names of the authors' if wish.to == 'authors' else ''}"
     )

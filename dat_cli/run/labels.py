@@ -13,7 +13,7 @@ _MAX_BYTES = 100_000_000
 def read_labels(path: Path) -> tuple[str, ...]:
     """Read one name per line, or a JSON list of names, in the order of the network's outputs.
 
-    Blank lines do not count.
+    Blank lines of a plain text do not count.
 
     Raises:
         UsageError: There is no such file, or it is no text, or holds no names.
@@ -30,10 +30,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
         raise UsageError(f"--labels {path} cannot be read ({error.strerror})") from error
     except ValueError:  # signs that are no UTF-8, or a zero byte in the name
         raise UsageError(f"--labels {path} is not a text in UTF-8") from None
-    names = (
-        _from_json(path, text) if text.lstrip().startswith(("[", "{")) else [line.strip() for line in text.split("\n")]
-    )
-    names = [name for name in names if name]
+    if text.lstrip().startswith(("[", "{")):
+        names = _from_json(path, text)
+    else:
+        names = [name for line in text.split("\n") if (name := line.strip())]
     if not names:
         raise UsageError(f"--labels {path} holds no names")
     return tuple(names)
