@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dat_cli import __version__
 from dat_cli.errors import DatError
+from dat_cli.hub.exceptions import kind_of, retry_after, root_of, status_of
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.problems import kind_of, retry_after, root_of, status_of, translate
+from dat_cli.hub.problems import translate
 from dat_cli.hub.tokens import hide_token
 
 if TYPE_CHECKING:

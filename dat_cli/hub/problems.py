@@ -1,40 +1,35 @@
-"""What the Hub, its client or the network say, in our words.
-
-The client's HTTP library changes its name between releases (httpx, httpx2), so that exceptions are known by the names
-of their classes. What a server says is shown as ASCII of bounded length; headers and tokens are never shown.
-"""
+"""What the Hub, its client or the network say, in our words."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dat_cli.errors import HubError
+from dat_cli.hub.exceptions import (
+    LIBRARIES,
+    Kind,
+    is_of_library,
+    is_write,
+    kind_of,
+    names_of,
+    path_of,
+    plain,
+    retry_after,
+    root_of,
+    sent_token,
+    server_words,
+    status_of,
+    words_of,
+)
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.tokens import hide_token
+
+__all__ = ["LOG_IN", "endpoint", "kind_of", "root_of", "status_of", "translate"]
 
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 SETTINGS = "https://huggingface.co/settings/tokens"
-
-Kind = Literal[
-    "offline", "login", "answer", "timeout", "unreachable", "broken", "token", "address", "short", "garbled", "other"
-]
-
-# The first whose class is met decides; a class stands before those that it inherits from.
-_KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    ("offline", ("OfflineModeIsEnabled",)),
-    ("login", ("LocalTokenNotFoundError",)),
-    ("token", ("LocalProtocolError", "UnicodeEncodeError")),  # a header that cannot be sent: only the token is a user's
-    ("address", ("UnsupportedProtocol", "InvalidURL", "MissingSchema", "InvalidSchema")),
-    ("timeout", ("TimeoutException", "Timeout", "TimeoutError")),
-    ("unreachable", ("ConnectError", "ProxyError", "ConnectionRefusedError", "SSLError", "gaierror")),
-    ("garbled", ("JSONDecodeError",)),
-    ("broken", ("NetworkError", "ProtocolError", "ConnectionError", "ChunkedEncodingError", "DecodingError")),
-)
-_WRAPPERS = ("LocalEntryNotFoundError", "RevisionResolutionError", "ValueError", "IncompleteSnapshotError")
-_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3", "hf_xet")
+_UNREADABLE = "HF_ENDPOINT"
 
 
 def translate(error: Exception, repo: RepoName | None, doing: str) -> HubError | None:
@@ -46,49 +41,16 @@ def translate(error: Exception, repo: RepoName | None, doing: str) -> HubError |
         doing: What was tried, in words that can follow "cannot".
     """
     error = root_of(error)
-    kind = kind_of(error)
+    kind = "address" if endpoint() == _UNREADABLE else kind_of(error)
     if kind == "answer":
         message, hint = _of_answer(error, repo)
     elif kind == "other":
-        if not _is_of_library(error):
+        if not is_of_library(error):
             return None
         message, hint = _of_client(error), None
     else:
         message, hint = _of_network(kind, error)
     return HubError(f"cannot {doing}: {message}", hint=hint)
-
-
-def root_of(error: Exception) -> Exception:
-    """The exception that the client had before it raised a general one, such as "not found on this machine"."""
-    while isinstance(error.__cause__, Exception) and type(error).__name__ in _WRAPPERS:
-        error = error.__cause__
-    return error
-
-
-def kind_of(error: Exception) -> Kind:
-    """What kind of problem it is, by the names of its classes."""
-    if status_of(error) is not None:
-        return "answer"
-    names = _names(error)
-    for kind, classes in _KINDS:
-        if names & set(classes):
-            return kind
-    return "short" if str(error).startswith("Consistency check failed") else "other"
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status that the server answered, where it did."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def retry_after(error: BaseException) -> float | None:
-    """Seconds that the server asks to wait; None when it does not say."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        return max(0.0, float(headers.get("Retry-After", "")))
-    except ValueError:  # not said, or as a date
-        return None
 
 
 def endpoint() -> str:
@@ -99,17 +61,17 @@ def endpoint() -> str:
         parts = urlsplit(address)
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else address
     except ValueError:
-        shown = "HF_ENDPOINT"
-    return _plain(shown, 100)
+        shown = _UNREADABLE
+    return plain(shown, 100)
 
 
 def _of_answer(error: Exception, repo: RepoName | None) -> tuple[str, str | None]:
     """Message and hint about a server's refusal."""
-    status, names = status_of(error), _names(error)
+    status, names = status_of(error), names_of(error)
     page = f"{endpoint()}/{repo.id}" if repo else endpoint()
     what = repo.id if repo else "it"
     if "GatedRepoError" in names:
-        first = "" if _sent_token(error) else f"{LOG_IN}, and "
+        first = "" if sent_token(error) else f"{LOG_IN}, and "
         return f"{what} is gated: its owner lets in who asks", f"{first}ask for access on {page}"
     if "RevisionNotFoundError" in names:
         revision = ascii(repo.revision) if repo and repo.revision else "main"
@@ -120,29 +82,29 @@ def _of_answer(error: Exception, repo: RepoName | None) -> tuple[str, str | None
         return _unauthorized(error, what)
     if status == 403:
         return _forbidden(error, what)
-    if status == 404 and ("RepositoryNotFoundError" in names or not _server_words(error)):
+    if status == 404 and ("RepositoryNotFoundError" in names or not server_words(error)):
         return f"there is no repository {what}, or it is private to others", "check the name"
     return _other_status(error)
 
 
 def _unauthorized(error: Exception, what: str) -> tuple[str, str]:
-    if _sent_token(error):
+    if sent_token(error):
         hint = "log in again with `hf auth login`, or correct HF_TOKEN"
         return "the Hub does not accept your token; it is mistyped, revoked or has expired", hint
-    if _is_write(error) or "whoami" in _path(error):
+    if is_write(error) or "whoami" in path_of(error):
         return "you are not logged in", LOG_IN
     return f"{what} is private or does not exist, and you are not logged in", f"check the name, or {LOG_IN}"
 
 
 def _forbidden(error: Exception, what: str) -> tuple[str, str]:
-    if _is_write(error):
+    if is_write(error):
         hint = f"make a token that may write at {SETTINGS}, and {LOG_IN}"
         return f"your token may not write to {what}; it is read-only, or the repository belongs to somebody else", hint
-    return f"the Hub forbids it{_server_words(error)}", "check what your token may do" if _sent_token(error) else LOG_IN
+    return f"the Hub forbids it{server_words(error)}", "check what your token may do" if sent_token(error) else LOG_IN
 
 
 def _other_status(error: Exception) -> tuple[str, str]:
-    status, said = status_of(error) or 0, _server_words(error)
+    status, said = status_of(error) or 0, server_words(error)
     if status == 429:
         seconds = retry_after(error)
         return "the Hub answers no more requests for now (429)", (
@@ -163,67 +125,19 @@ def _of_network(kind: Kind, error: Exception) -> tuple[str, str]:
         "login": ("you are not logged in", LOG_IN),
         "offline": ("requests are switched off by HF_HUB_OFFLINE", "unset HF_HUB_OFFLINE"),
         "timeout": (f"the Hub at {host} did not answer in time", f"{check}, or try again later"),
-        "unreachable": (f"the Hub at {host} cannot be reached ({_words(error)})", check),
-        "broken": (f"the connection to the Hub at {host} broke ({_words(error)})", "try again"),
+        "unreachable": (f"the Hub at {host} cannot be reached ({words_of(error)})", check),
+        "broken": (f"the connection to the Hub at {host} broke ({words_of(error)})", "try again"),
         "token": ("your token holds signs that no token has", "log in again with `hf auth login`, or correct HF_TOKEN"),
         "address": (f"{host} is no address of a Hub", "correct HF_ENDPOINT"),
-        "garbled": (_of_client(error), f"try again, or {check}"),
+        "garbled": (f"what {host} answered is not what a Hub answers ({words_of(error)})", f"try again, or {check}"),
         "short": ("a file arrived incomplete", "try again"),
     }
     return messages[kind]
 
 
 def _of_client(error: Exception) -> str:
-    """What the client itself objects to; anything but its own exceptions means that it met no Hub."""
-    if type(error).__module__.partition(".")[0] in _LIBRARIES:
-        return _words(error)
-    return f"what {endpoint()} answered is not what a Hub answers ({type(error).__name__}: {_words(error)})"
-
-
-def _names(error: BaseException) -> set[str]:
-    return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _sent_token(error: Exception) -> bool:
-    return "authorization" in getattr(_request(error), "headers", {})
-
-
-def _is_write(error: Exception) -> bool:
-    return getattr(_request(error), "method", "GET") not in ("GET", "HEAD") or _path(error).endswith("/write")
-
-
-def _path(error: Exception) -> str:
-    return urlsplit(str(getattr(_request(error), "url", ""))).path
-
-
-def _request(error: Exception) -> Any:
-    return getattr(getattr(error, "response", None), "request", None)
-
-
-def _server_words(error: Exception) -> str:
-    said = getattr(error, "server_message", None)
-    return f" ({_plain(said, 150)})" if isinstance(said, str) and said.strip() else ""
-
-
-def _words(error: Exception) -> str:
-    """The first line of what a library says, without the part of an address where a signature may stand."""
-    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return _plain(" ".join(word.partition("?")[0] for word in first.split()), 200)
-
-
-def _plain(text: str, longest: int) -> str:
-    shown = ascii(" ".join(hide_token(text).split()))[1:-1]
-    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
-
-
-def _is_of_library(error: Exception) -> bool:
-    """Whether it arose in the client: an exception of its own, or any other when ours is not the innermost code."""
-    if any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__):
-        return True
-    if isinstance(error, OSError | MemoryError | ImportError):  # the disk, the machine, the installation
-        return False
-    trace, module = error.__traceback__, ""
-    while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        trace = trace.tb_next
-    return not module.startswith("dat_cli")
+    """What the client itself objects to; another exception in it means that it met no Hub, or strange settings."""
+    words = words_of(error)
+    if type(error).__module__.partition(".")[0] in LIBRARIES:
+        return words
+    return f"the client of the Hub fails with {endpoint()} ({type(error).__name__}: {words})"

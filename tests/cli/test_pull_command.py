@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,6 +162,28 @@ def test_no_byte_that_is_written_or_said_holds_the_token(hub: Hub, cats: str, tm
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert WEIGHTS in written
     assert not any(SECRET.encode() in data for data in (said, *written))
+
+
+def test_progress_is_drawn_on_a_terminal_only(hub: Hub, cats: str, tmp_path: Path) -> None:
+    del cats
+    environment = {**hub.environment, "TERM": "xterm"}
+    del environment["HF_HUB_DISABLE_PROGRESS_BARS"]
+    command = [sys.executable, "-m", "dat_cli", "pull", "tester/cats"]
+    seen, screen = pty.openpty()
+    fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))  # lines and columns
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=screen) as process:
+        os.close(screen)
+        drawn = b""
+        with suppress(OSError):  # how a terminal ends
+            while piece := os.read(seen, 4096):
+                drawn += piece
+    os.close(seen)
+    assert process.returncode == 0
+    assert b"model.safetensors: " in drawn
+    assert b"%" in drawn
+    environment["HF_HOME"] = str(tmp_path)
+    ran = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    assert b"%" not in ran.stderr
 
 
 def test_torch_is_not_imported(hub: Hub, cats: str) -> None:

@@ -175,7 +175,7 @@ def test_words_of_a_server_are_shown_harmless_and_short(hub: Hub, said: str) -> 
 @pytest.mark.parametrize("answer", [b"[]", b'{"id": "a", "siblings": "none"}', b"null"])
 def test_an_answer_of_another_shape(hub: Hub, answer: bytes) -> None:
     hub.serve("/api/models/tester/cats", answer)
-    assert "is not what a Hub answers" in refused(look())
+    assert "the client of the Hub fails with" in refused(look())
 
 
 def test_errors_of_the_disk_and_of_our_code_pass_through() -> None:
