@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,26 +25,52 @@ if TYPE_CHECKING:
 PICTURES = "pictures"
 _PICTURE_SUFFIXES = (".png", ".svg", ".jpg", ".jpeg")
 _LONGEST_CARD = 1_000_000
-"""Bytes; the Hub's pages show no longer ones."""
+"""Bytes; what is longer is something else that was given this name."""
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file of a push.
+    """One file of a push; its hashes are computed when they are asked for, which is after the Hub has let us in.
 
     Attributes:
         path: Where it will stand in the repository.
         content: The file on the disk, or its bytes.
-        size: Bytes.
-        sha256: Of its bytes, by which the Hub knows large files.
-        git_sha1: Of its bytes as a blob of git, by which the Hub knows small ones.
     """
 
     path: str
     content: Path | bytes
-    size: int
-    sha256: str
-    git_sha1: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
+
+    @property
+    def sha256(self) -> str:
+        """By which the Hub knows large files."""
+        return self._hashes[0]
+
+    @property
+    def git_sha1(self) -> str:
+        """Name of the file in git, by which the Hub knows small ones."""
+        return self._hashes[1]
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, a part at a time."""
+        if isinstance(self.content, bytes):
+            yield self.content
+            return
+        with self.content.open("rb") as opened:
+            while piece := opened.read(1 << 20):
+                yield piece
+
+    @cached_property
+    def _hashes(self) -> tuple[str, str]:
+        sha256, sha1 = hashlib.sha256(), hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
+        for piece in self.pieces():
+            sha256.update(piece)
+            sha1.update(piece)
+        return sha256.hexdigest(), sha1.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -98,15 +125,10 @@ def plan_push(
         if card is None:
             card = render_card(config, repo, dataset=dataset, pictures=sorted(pictures), parameters=parameters)
         contents: dict[str, Path | bytes] = {CARD: card.encode(), **written, **pictures}
-        files = tuple(_planned(path, content) for path, content in contents.items())
+        files = tuple(PlannedFile(path, content) for path, content in contents.items())
         for file in files:
             _refuse_token(file)
         yield Plan(repo, config, files, card, is_generated_here)
-
-
-def git_sha1(content: bytes) -> str:
-    """The name that git gives to a file of these bytes."""
-    return _hashes(content)[2]
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -135,34 +157,10 @@ def _card_of(folder: Path) -> str | None:
     return None if is_generated(text) else text
 
 
-def _planned(path: str, content: Path | bytes) -> PlannedFile:
-    size, sha256, sha1 = _hashes(content)
-    return PlannedFile(path, content, size, sha256, sha1)
-
-
-def _hashes(content: Path | bytes) -> tuple[int, str, str]:
-    """Size, SHA-256, and the name that git gives to a file."""
-    size = content.stat().st_size if isinstance(content, Path) else len(content)
-    sha256, sha1 = hashlib.sha256(), hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-    for piece in _pieces(content):
-        sha256.update(piece)
-        sha1.update(piece)
-    return size, sha256.hexdigest(), sha1.hexdigest()
-
-
-def _pieces(content: Path | bytes) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
-    with content.open("rb") as opened:
-        while piece := opened.read(1 << 20):
-            yield piece
-
-
 def _refuse_token(file: PlannedFile) -> None:
     """Weights need no search: all that a person put into them stands in config.json too."""
     if is_weights_file(file.path) and file.path.endswith(".safetensors"):
         return
-    text = b"".join(_pieces(file.content)).decode("latin-1")  # every byte stays what it is
+    text = b"".join(file.pieces()).decode("latin-1")  # every byte stays what it is
     if hide_token(text) != text:
         raise UsageError(f"{file.path} would hold your token of the Hub", hint="take it out; nothing was sent")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dat_cli.errors import HubError
 from dat_cli.hub.client import patiently
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.plan import PlannedFile, git_sha1
+from dat_cli.hub.plan import PlannedFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -105,7 +105,7 @@ def read_text(api: HfApi, repo: RepoName, tree: Tree, path: str) -> str | None:
     for again in (False, True):
         local = patiently(partial(api.hf_hub_download, repo.id, path, revision=tree.commit, force_download=again))
         content = Path(local).read_bytes()
-        if there.sha256 is not None or git_sha1(content) == there.git_sha1:
+        if there.is_same(PlannedFile(path, content)):
             try:
                 return content.decode("utf-8")
             except UnicodeDecodeError:

@@ -47,10 +47,10 @@ def main(args: list[str]) -> int:
     config, tensors = _licensed(config, options.license), read_tensors(weights.path)
     with plan_push(tensors, config, repo, folder=folder, parameters=parameters, dataset=options.dataset) as plan:
         if options.dry_run:
-            sys.stdout.write(f"{_files(plan)}\n{_shown(plan.card)}")
+            sys.stdout.write(f"{_files(plan, hashes=True)}\n{_shown(plan.card)}")
             log.info("nothing was sent; this is what would be sent to %s", repo)
             return 0
-        sys.stderr.write(_files(plan))
+        sys.stderr.write(_files(plan, hashes=False))  # hashing waits until the Hub has let us in
         if not options.yes and not _agreed(plan):
             log.info("nothing was sent")
             return 1
@@ -123,9 +123,10 @@ def _licensed(config: WeightsConfig, name: str | None) -> WeightsConfig:
     return replace(config, license=name)
 
 
-def _files(plan: Plan) -> str:
-    rows = [(file.path, file.size, file.sha256) for file in plan.files]
-    return render_table(["file", Column("bytes", ","), "sha256"], rows)
+def _files(plan: Plan, *, hashes: bool) -> str:
+    columns: list[str | Column] = ["file", Column("bytes", ","), "sha256"]
+    rows = [(file.path, file.size, file.sha256 if hashes else None) for file in plan.files]
+    return render_table(columns, rows) if hashes else render_table(columns[:2], [row[:2] for row in rows])
 
 
 def _shown(card: str) -> str:
