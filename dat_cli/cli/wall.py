@@ -30,7 +30,7 @@ _WRONG_PATH = {
     errno.EROFS, errno.ELOOP,
 }  # fmt: skip
 _USAGE_CLASSES = ("MisconfigurationException", "ArgumentError", "NSKeyError", "ArgumentTypeError", "ParserError")
-_NETWORK_MODULES = ("huggingface_hub", "httpx", "requests", "urllib3")
+_NETWORK_MODULES = ("huggingface_hub", "httpx", "httpx2", "requests", "urllib3")
 
 
 class Verdict(NamedTuple):

@@ -89,7 +89,7 @@ def _find(reference: str, owner: str | None) -> Weights:
         try:
             return _on_hub(repo)
         except HubError as error:
-            raise HubError(f"there is no {reference!r} here, and {error.message}", hint=error.hint) from error
+            raise HubError(f"{error.message}; nor is there a {reference!r} here", hint=error.hint) from None
     raise WeightsError(f"there are no weights {reference!r}", hint=did_you_mean(reference, VARIANTS) or WHAT_TO_GIVE)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.models import create_model
@@ -13,6 +18,7 @@ from dat_cli.weights import WeightsConfig, write_weights
 
 CLASSES = tuple(f"class {index}" for index in range(7))
 PREPROCESSING = Preprocessing(input_size=(3, 32, 48), crop_mode="center", crop_pct=0.9)
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +30,32 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = WeightsConfig("dat_tiny", CLASSES, PREPROCESSING, model_args={"img_size": 32})
     write_weights(folder / "best.safetensors", network.state_dict(), config)
     return folder
+
+
+@pytest.fixture(scope="session")
+def fill() -> Any:
+    """The module that draws the tensors and images of the golden cases."""
+    spec = spec_from_file_location("fill", GOLDEN / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def authors_tensors(fill: Any) -> dict[str, Tensor]:
+    """Those of a golden DAT-Tiny at 224 pixels, by the authors' names, in single precision, buffers included."""
+    meta = json.loads(str(np.load(GOLDEN / "dat_tiny_224.npz")["meta"]))
+    tensors = {
+        name: torch.from_numpy(fill.parameter(name, tuple(shape))).float() for name, shape in meta["parameters"].items()
+    }
+    return tensors | {name: torch.zeros(shape) for name, shape in meta["buffers"].items()}
+
+
+@pytest.fixture(scope="session")
+def authors_file(authors_tensors: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a .pth as the authors publish them."""
+    path = tmp_path_factory.mktemp("authors") / "dat_tiny_in1k_224.pth"
+    torch.save({"model": authors_tensors, "max_accuracy": 82.04, "epoch": 299, "optimizer": {"state": {}}}, path)
+    return path
