@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isqrt
 
 import torch
@@ -125,6 +126,7 @@ def _misfits(shapes: Mapping[str, Shape], network: Recognised) -> dict[str, list
     }
 
 
+@lru_cache(maxsize=64)
 def _shapes(network: Recognised) -> dict[str, Shape]:
     """The authors' names and shapes of a network's tensors; none of it takes memory."""
     model = DAT(
