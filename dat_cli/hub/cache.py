@@ -6,11 +6,9 @@ checked without asking the Hub.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from dat_cli.hub.names import RepoName
@@ -18,37 +16,6 @@ from dat_cli.hub.names import RepoName
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_PIECE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Digest:
-    """What a file's bytes are.
-
-    Attributes:
-        size: Bytes.
-        sha256: How the Hub names large files.
-        git: SHA-1 as git names files, which the Hub uses for small ones.
-    """
-
-    size: int
-    sha256: str
-    git: str
-
-    def is_called(self, name: str) -> bool:
-        """Whether ``name``, 64 or 40 hexadecimal digits, is the name of these bytes."""
-        return name == (self.sha256 if len(name) == 64 else self.git)
-
-
-def digest(file: Path) -> Digest:
-    """Read a file once for both hashes."""
-    size = file.stat().st_size
-    sha256, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with file.open("rb") as opened:
-        while piece := opened.read(_PIECE):
-            sha256.update(piece)
-            git.update(piece)
-    return Digest(size, sha256.hexdigest(), git.hexdigest())
 
 
 def is_commit(text: object) -> bool:

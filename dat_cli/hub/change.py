@@ -33,7 +33,9 @@ class Change:
         """Weights of another layout are taken away: a reader could not tell which are meant."""
         planned = [file for file in plan.files if not (keeps_card and file.path == CARD)]
         additions = tuple(
-            file for file in planned if file.path not in tree.files or not tree.files[file.path].is_same(file)
+            file
+            for file in planned
+            if file.path not in tree.files or not file.digest.is_called(tree.files[file.path].hash)
         )
         names = {file.path for file in planned}
         deletions = tuple(name for name in tree.files if is_weights_file(name) and name not in names)
@@ -46,14 +48,21 @@ class Change:
 
     def is_in(self, tree: Tree) -> bool:
         """Whether somebody has made it already."""
-        added = all(file.path in tree.files and tree.files[file.path].is_same(file) for file in self.additions)
+        added = all(
+            file.path in tree.files and file.digest.is_called(tree.files[file.path].hash) for file in self.additions
+        )
         return added and not any(name in tree.files for name in self.deletions)
 
 
 def is_somebodys_card(api: HfApi, plan: Plan, tree: Tree) -> bool:
     """Whether the repository has a README.md that a person wrote or edited, and that differs from the planned one."""
     there = tree.files.get(CARD)
-    if there is None or any(file.path == CARD and there.is_same(file) for file in plan.files):
+    if there is None or any(file.path == CARD and file.digest.is_called(there.hash) for file in plan.files):
         return False
     text = read_text(api, plan.repo, tree, CARD)
     return text is None or not is_generated(text)
+
+
+def _has(tree: Tree, file: PlannedFile) -> bool:
+    there = tree.files.get(file.path)
+    return there is not None and file.digest.is_called(there.hash)

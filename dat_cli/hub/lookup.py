@@ -1,37 +1,22 @@
-"""What a repository of the Hub holds, as far as pulling needs it. Its file names are a stranger's."""
+"""Which files of a repository are weights that can be pulled."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dat_cli.errors import HubError, WeightsError
-from dat_cli.hub.cache import is_commit
-from dat_cli.hub.client import hub_api, patiently
+from dat_cli.errors import WeightsError
+from dat_cli.hub.client import hub_api
 from dat_cli.hub.names import RepoName
+from dat_cli.hub.remote import HubFile, read_tree
 from dat_cli.weights.layout import CARD, CONFIG, INDEX, WEIGHTS, is_weights_file
 from dat_cli.weights.problems import some
 
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoSibling
-
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LARGEST_TEXT = 20_000_000
 """Bytes of config.json, of the card and of the index; far more than any needs."""
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file on the Hub; ``hash`` is its sha256, or git's sha1 of a small one."""
-
-    name: str
-    size: int
-    hash: str
 
 
 @dataclass(frozen=True)
@@ -63,17 +48,16 @@ def look_up(repo: RepoName) -> Contents:
     """
     from huggingface_hub import constants
 
-    api, seconds = hub_api(), constants.HF_HUB_ETAG_TIMEOUT
-    info = patiently(lambda: api.model_info(repo.id, revision=repo.revision, files_metadata=True, timeout=seconds))
-    if not is_commit(info.sha):
-        raise HubError(f"the Hub does not say which commit {repo} is", hint="see whether HF_ENDPOINT names a Hub")
-    siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    _check_holds_weights(repo, siblings)
-    files = {name: _file(repo, sibling) for name, sibling in siblings.items() if _is_wanted(name)}
+    tree = read_tree(hub_api(), repo, repo.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    _check_holds_weights(repo, tree.files)
+    files = {name: file for name, file in tree.files.items() if name in (CONFIG, CARD) or is_weights_file(name)}
+    for name in (CONFIG, CARD, INDEX):
+        if name in files and files[name].size > _LARGEST_TEXT:
+            raise WeightsError(f"{name} of {repo} has {files[name].size} bytes; it should be a short text")
     whole = files.get(WEIGHTS)
     texts = [files[name] for name in (CARD, *(() if whole else (INDEX,))) if name in files]
     shards = [file for name, file in files.items() if name not in (CONFIG, CARD, INDEX, WEIGHTS)]
-    return Contents(str(info.sha), files[CONFIG], tuple(texts), whole, tuple(shards))
+    return Contents(tree.commit, files[CONFIG], tuple(texts), whole, tuple(shards))
 
 
 def needed_shards(repo: RepoName, contents: Contents, index: Path) -> list[HubFile]:
@@ -91,10 +75,6 @@ def needed_shards(repo: RepoName, contents: Contents, index: Path) -> list[HubFi
     return [file for file in contents.shards if file.name in names]
 
 
-def _is_wanted(name: str) -> bool:
-    return name in (CONFIG, CARD) or is_weights_file(name)
-
-
 def _check_holds_weights(repo: RepoName, names: Iterable[str]) -> None:
     names = list(names)
     if WEIGHTS not in names and INDEX not in names:
@@ -106,13 +86,3 @@ def _check_holds_weights(repo: RepoName, names: Iterable[str]) -> None:
         raise WeightsError(f"{repo} has no {WEIGHTS}", hint="see its page for what it holds")
     if CONFIG not in names:
         raise WeightsError(f"{repo} has no {CONFIG}, which says what network it is", hint="see its page")
-
-
-def _file(repo: RepoName, sibling: RepoSibling) -> HubFile:
-    name, lfs = sibling.rfilename, sibling.lfs
-    size, hashed = (lfs.size, lfs.sha256) if lfs else (sibling.size, sibling.blob_id)
-    if not isinstance(size, int) or not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
-        raise HubError(f"the Hub does not say the size and hash of {name} in {repo}", hint="try again later")
-    if size > _LARGEST_TEXT and name in (CONFIG, CARD, INDEX):
-        raise WeightsError(f"{name} of {repo} has {size} bytes; it should be a short text")
-    return HubFile(name, size, hashed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dat_cli.errors import UsageError
 from dat_cli.hub.card import is_generated, render_card
+from dat_cli.hub.digest import Digest, digest, pieces
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.private import for_others
 from dat_cli.hub.tokens import hide_token
@@ -30,7 +30,7 @@ _LONGEST_CARD = 1_000_000
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file of a push; its hashes are computed when they are asked for, which is after the Hub has let us in.
+    """One file of a push.
 
     Attributes:
         path: Where it will stand in the repository.
@@ -45,32 +45,10 @@ class PlannedFile:
         """Bytes."""
         return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
-    @property
-    def sha256(self) -> str:
-        """By which the Hub knows large files."""
-        return self._hashes[0]
-
-    @property
-    def git_sha1(self) -> str:
-        """Name of the file in git, by which the Hub knows small ones."""
-        return self._hashes[1]
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, a part at a time."""
-        if isinstance(self.content, bytes):
-            yield self.content
-            return
-        with self.content.open("rb") as opened:
-            while piece := opened.read(1 << 20):
-                yield piece
-
     @cached_property
-    def _hashes(self) -> tuple[str, str]:
-        sha256, sha1 = hashlib.sha256(), hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
-        for piece in self.pieces():
-            sha256.update(piece)
-            sha1.update(piece)
-        return sha256.hexdigest(), sha1.hexdigest()
+    def digest(self) -> Digest:
+        """Read when it is asked for, which is after the Hub has let us in."""
+        return digest(self.content)
 
 
 @dataclass(frozen=True)
@@ -161,6 +139,6 @@ def _refuse_token(file: PlannedFile) -> None:
     """Weights need no search: all that a person put into them stands in config.json too."""
     if is_weights_file(file.path) and file.path.endswith(".safetensors"):
         return
-    text = b"".join(file.pieces()).decode("latin-1")  # every byte stays what it is
+    text = b"".join(pieces(file.content)).decode("latin-1")  # every byte stays what it is
     if hide_token(text) != text:
         raise UsageError(f"{file.path} would hold your token of the Hub", hint="take it out; nothing was sent")

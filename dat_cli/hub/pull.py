@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dat_cli.errors import HubError, WeightsError
-from dat_cli.hub.cache import Digest, blob_name, digest, forget, known_commit, remember_commit, snapshot
+from dat_cli.hub.cache import blob_name, forget, known_commit, remember_commit, snapshot
 from dat_cli.hub.client import gave_no_answer, hub_api, hub_errors, is_offline, named_bar, patiently
-from dat_cli.hub.lookup import Contents, HubFile, look_up, needed_shards
+from dat_cli.hub.digest import Digest, digest
+from dat_cli.hub.lookup import Contents, look_up, needed_shards
 from dat_cli.hub.names import RepoName
+from dat_cli.hub.remote import HubFile
 from dat_cli.weights.layout import CARD, CONFIG, INDEX, is_layout, read_layout_config, weights_files
 
 _LOG = logging.getLogger("dat.pull")

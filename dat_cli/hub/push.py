@@ -14,7 +14,8 @@ from dat_cli.hub.client import hub_api, hub_errors, patiently
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.plan import Plan
 from dat_cli.hub.problems import LOG_IN, endpoint
-from dat_cli.hub.remote import MAIN, read_refs, read_tree
+from dat_cli.hub.refs import MAIN, read_refs
+from dat_cli.hub.remote import read_tree
 from dat_cli.hub.tokens import hide_token
 
 if TYPE_CHECKING:

@@ -1,113 +1,84 @@
-"""What a repository on the Hub holds, as far as a push has to know it."""
+"""What a repository on the Hub holds, as the Hub tells it. Its file names are a stranger's."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dat_cli.errors import HubError
+from dat_cli.hub.cache import is_commit
 from dat_cli.hub.client import patiently
+from dat_cli.hub.digest import digest
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.plan import PlannedFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-MAIN = "main"
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LONGEST = 1_000_000
 """Bytes of a text that is read to see who wrote it."""
 
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """A file of the repository: its bytes, and the hash by which the Hub knows it."""
+class HubFile:
+    """A file on the Hub.
 
-    size: int | None
-    git_sha1: str | None
-    sha256: str | None
+    Attributes:
+        name: Its path in the repository.
+        size: Bytes.
+        hash: Its SHA-256, or git's SHA-1 of a small one; ``digest`` computes both.
+    """
 
-    def is_same(self, planned: PlannedFile) -> bool:
-        """Whether it has the same bytes."""
-        if self.sha256 is not None:
-            return self.sha256 == planned.sha256
-        return self.git_sha1 == planned.git_sha1
+    name: str
+    size: int
+    hash: str
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The files of one commit."""
+    """The files of one commit, by their names, as far as the Hub says size and hash."""
 
     commit: str
-    files: dict[str, RemoteFile]
+    files: dict[str, HubFile]
     is_private: bool
 
 
-@dataclass(frozen=True)
-class Refs:
-    """Branches and tags, and the commits they stand for."""
+def read_tree(api: HfApi, repo: RepoName, revision: str | None, *, timeout: float | None = None) -> Tree:
+    """Ask the Hub once what a revision is now and what it holds.
 
-    branches: dict[str, str]
-    tags: dict[str, str]
-
-    def start_of(self, branch: str, repo: RepoName) -> str:
-        """The commit to build on: the head of the branch, or of main for a new one."""
-        if branch in self.tags and branch not in self.branches:
-            raise HubError(f"{branch!r} is a tag of {repo.id}, not a branch", hint="give --revision another name")
-        start = self.branches.get(branch) or self.branches.get(MAIN)
-        if start is None:
-            raise HubError(f"{repo.id} has neither a branch {branch!r} nor {MAIN!r}")
-        return start
-
-    def check_tag(self, tag: str | None, repo: RepoName, start: str, *, is_empty: bool) -> None:
-        """A tag may be there when it stands already for what is pushed."""
-        if tag is None:
-            return
-        if tag in self.branches:
-            raise HubError(f"{tag!r} is a branch of {repo.id}", hint="give --tag another name")
-        if tag in self.tags and not (is_empty and self.tags[tag] == start):
-            there = self.tags[tag]
-            raise HubError(
-                f"{repo.id} has a tag {tag!r} already, on {there[:12]}; nothing was sent",
-                hint="give --tag another name",
-            )
+    Raises:
+        HubError: The answer makes no sense.
+        Exception: What the client raises.
+    """
+    info = patiently(lambda: api.model_info(repo.id, revision=revision, files_metadata=True, timeout=timeout))
+    if not is_commit(info.sha):
+        raise HubError(f"the Hub does not say which commit {repo} is", hint="see whether HF_ENDPOINT names a Hub")
+    files = {}
+    for entry in info.siblings or ():
+        size, named = (entry.lfs.size, entry.lfs.sha256) if entry.lfs else (entry.size, entry.blob_id)
+        if isinstance(size, int) and isinstance(named, str) and _HASH.fullmatch(named):
+            files[entry.rfilename] = HubFile(entry.rfilename, size, named)
+    return Tree(str(info.sha), files, bool(info.private))
 
 
-def read_refs(api: HfApi, repo: RepoName) -> Refs:
-    """What the branches and tags of a repository stand for now."""
-    refs = patiently(lambda: api.list_repo_refs(repo.id))
-    branches = {ref.name: ref.target_commit for ref in refs.branches}
-    return Refs(branches, {ref.name: ref.target_commit for ref in refs.tags})
-
-
-def read_tree(api: HfApi, repo: RepoName, revision: str) -> Tree:
-    """The files at a branch or commit, with their hashes."""
-    info = patiently(lambda: api.model_info(repo.id, revision=revision, files_metadata=True))
-    files = {
-        file.rfilename: RemoteFile(file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)
-        for file in info.siblings or ()
-    }
-    if info.sha is None:
-        raise HubError(f"the Hub does not say which commit {revision!r} of {repo.id} is")
-    return Tree(info.sha, files, bool(info.private))
-
-
-def read_text(api: HfApi, repo: RepoName, tree: Tree, path: str) -> str | None:
+def read_text(api: HfApi, repo: RepoName, tree: Tree, name: str) -> str | None:
     """A small text of the repository, whole; None when it is long or no text.
 
     Raises:
         HubError: What arrived is not what the Hub says that it has.
     """
-    there = tree.files[path]
-    if there.size is None or there.size > _LONGEST:
+    there = tree.files[name]
+    if there.size > _LONGEST:
         return None
     for again in (False, True):
-        local = patiently(partial(api.hf_hub_download, repo.id, path, revision=tree.commit, force_download=again))
+        local = patiently(partial(api.hf_hub_download, repo.id, name, revision=tree.commit, force_download=again))
         content = Path(local).read_bytes()
-        if there.is_same(PlannedFile(path, content)):
+        if digest(content).is_called(there.hash):
             try:
                 return content.decode("utf-8")
             except UnicodeDecodeError:
                 return None
-    raise HubError(f"{path} of {repo.id} arrived damaged twice", hint="try again")
+    raise HubError(f"{name} of {repo} arrived damaged twice", hint="try again")

@@ -37,8 +37,8 @@ def planned(folder: Path, config: WeightsConfig = CONFIG, **options: Any) -> Ite
 def content(plan: Plan, path: str) -> bytes:
     (file,) = (file for file in plan.files if file.path == path)
     data = file.content.read_bytes() if isinstance(file.content, Path) else file.content
-    assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    assert file.git_sha1 == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    assert (file.size, file.digest.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert file.digest.git == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
     return data
 
 
@@ -61,7 +61,7 @@ def test_card_configuration_and_weights_are_sent(tmp_path: Path) -> None:
 
 def test_the_same_weights_are_the_same_files(tmp_path: Path) -> None:
     with planned(tmp_path) as first, planned(tmp_path) as second:
-        assert [file.sha256 for file in first.files] == [file.sha256 for file in second.files]
+        assert [file.digest for file in first.files] == [file.digest for file in second.files]
 
 
 def test_pictures_beside_the_weights_are_sent_and_shown(tmp_path: Path) -> None:

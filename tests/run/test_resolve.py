@@ -134,7 +134,7 @@ def test_one_line_says_what_was_used_and_its_hash(on_hub: str, layout: Path, cap
 
 
 def test_a_name_that_is_neither_here_nor_on_the_hub_is_an_error_of_the_hub(hub: Any) -> None:
-    with pytest.raises(HubError, match=r"there is no repository tester/nothing.*; nor is there a 'tester/nothing' here"):
+    with pytest.raises(HubError, match=r"no repository tester/nothing.*; nor is there a 'tester/nothing' here"):
         find_weights("tester/nothing")
     assert hub.log()
 

@@ -13,11 +13,11 @@ from dat_cli.cli.options import PlainParser
 from dat_cli.cli.output import Column
 from dat_cli.cli.tables import render_table
 from dat_cli.errors import UsageError, did_you_mean
-from dat_cli.hub.licenses import LICENSES
+from dat_cli.hub.card.licenses import LICENSES
 from dat_cli.hub.names import RepoName, parse_repo
 from dat_cli.hub.plan import Plan, plan_push
 from dat_cli.hub.push import Pushed, push, require_login
-from dat_cli.hub.remote import MAIN
+from dat_cli.hub.refs import MAIN
 
 if TYPE_CHECKING:
     from dat_cli.weights.config import WeightsConfig
@@ -125,7 +125,7 @@ def _licensed(config: WeightsConfig, name: str | None) -> WeightsConfig:
 
 def _files(plan: Plan, *, hashes: bool) -> str:
     columns: list[str | Column] = ["file", Column("bytes", ","), "sha256"]
-    rows = [(file.path, file.size, file.sha256 if hashes else None) for file in plan.files]
+    rows = [(file.path, file.size, file.digest.sha256 if hashes else None) for file in plan.files]
     return render_table(columns, rows) if hashes else render_table(columns[:2], [row[:2] for row in rows])
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dat_cli.catalog import get_variant
-from dat_cli.hub.card_header import metric_of, render_header
-from dat_cli.hub.citations import CITATIONS, PAPERS
-from dat_cli.hub.markdown import escape, folded, picture, table
+from dat_cli.hub.card.citations import CITATIONS, PAPERS
+from dat_cli.hub.card.header import metric_of, render_header
+from dat_cli.hub.card.markdown import escape, folded, picture, table
 from dat_cli.hub.names import RepoName
 from dat_cli.weights.config import WeightsConfig
 

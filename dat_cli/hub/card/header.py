@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dat_cli.hub.licenses import LICENSES
+from dat_cli.hub.card.licenses import LICENSES
 from dat_cli.weights.config import WeightsConfig
 
 if TYPE_CHECKING:
