@@ -32,11 +32,7 @@ class Change:
     def between(cls, plan: Plan, tree: Tree, *, keeps_card: bool) -> Change:
         """Weights of another layout are taken away: a reader could not tell which are meant."""
         planned = [file for file in plan.files if not (keeps_card and file.path == CARD)]
-        additions = tuple(
-            file
-            for file in planned
-            if file.path not in tree.files or not file.digest.is_called(tree.files[file.path].hash)
-        )
+        additions = tuple(file for file in planned if not _has(tree, file))
         names = {file.path for file in planned}
         deletions = tuple(name for name in tree.files if is_weights_file(name) and name not in names)
         return cls(additions, deletions, keeps_card)
@@ -48,9 +44,7 @@ class Change:
 
     def is_in(self, tree: Tree) -> bool:
         """Whether somebody has made it already."""
-        added = all(
-            file.path in tree.files and file.digest.is_called(tree.files[file.path].hash) for file in self.additions
-        )
+        added = all(_has(tree, file) for file in self.additions)
         return added and not any(name in tree.files for name in self.deletions)
 
 
