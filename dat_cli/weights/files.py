@@ -6,14 +6,14 @@ Reading the configuration of a safetensors file does not import torch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dat_cli.errors import DatError, WeightsError
+from dat_cli.errors import WeightsError
 from dat_cli.weights.config import WeightsConfig
 from dat_cli.weights.problems import existing_file, unreadable
+from dat_cli.weights.whole import whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,24 +33,11 @@ def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: Weigh
         DatError: The disk is full or the folder cannot be written to.
         OSError: The same, where the system itself says so.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     metadata = {METADATA_KEY: json.dumps(config.to_dict())}  # one entry: safetensors writes several in any order
-    try:
-        with temporary.open("wb") as created:
-            mode = os.fstat(created.fileno()).st_mode & 0o777  # as the umask wants it; safetensors writes 0600
+    with whole_file(Path(path)) as temporary:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
-        temporary.chmod(mode)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    except SafetensorError as error:
-        raise DatError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_file_config(path: Path) -> WeightsConfig:
@@ -107,12 +94,3 @@ def read_file_tensors(path: Path) -> dict[str, Tensor]:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise unreadable(path, error) from error
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
