@@ -190,6 +190,10 @@ def enormous(path: Path) -> None:
     write_zip(path, b"\x80\x02cbuiltins\nbytearray\n\x8a\x06" + struct.pack("<Q", 1 << 46)[:6] + b"\x85R.")
 
 
+def absurd(path: Path) -> None:
+    write_zip(path, b"\x80\x05\x96" + struct.pack("<Q", 1 << 62) + b".")
+
+
 def script(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in {"constants.pkl": b"\x80\x02).", "data.pkl": b"\x80\x02).", "version": b"3\n"}.items():
@@ -208,6 +212,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a list": (lambda path: torch.save([1, 2], path), "holds no dictionary"),
     "numbers for names": (lambda path: torch.save({1: 2}, path), "holds no dictionary"),
     "more than there is memory": (enormous, "is damaged"),
+    "an absurd length": (absurd, "is damaged"),
     "a program": (script, "TorchScript"),
 }
 
