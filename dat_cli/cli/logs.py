@@ -50,7 +50,9 @@ class _StderrHandler(logging.Handler):
     """Writes to the stderr of the moment, which a test or a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one plain line."""
+        """Write one plain line; of several processes that do the same, the first alone tells how it goes."""
+        if record.levelno < logging.WARNING and not _is_first_process():
+            return
         try:
             sys.stderr.write(f"dat: {_PREFIX.get(record.levelname, '')}{hide_token(self.format(record))}\n")
             sys.stderr.flush()
@@ -96,6 +98,12 @@ def _show_warning(
     text = " ".join(str(message).split())
     place = f" ({category.__name__}, {filename}:{lineno})" if _debugging() else ""
     logging.getLogger("dat").warning("%s%s", text, place)
+
+
+def _is_first_process() -> bool:
+    """Whether this is the only process of a command, or the first of those that torchrun, Slurm or Lightning started."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def _debugging() -> bool:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from dat_cli.cli.main import main
 from dat_cli.cli.predict import images_first
 from dat_cli.models import create_model
 from dat_cli.weights import WeightsConfig, write_weights
+
+if TYPE_CHECKING:
+    from tests.conftest import Hub
 
 CLASSES = tuple(f"class {index}" for index in range(7))
 
@@ -75,7 +79,7 @@ def test_a_damaged_image_is_named_and_the_rest_is_predicted(
     assert main(["predict", "photos", "--weights", run_folder, "--output", "out.csv", "--top_k", "99"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert "photos/2.png" in err.splitlines()[0]
+    assert "photos/2.png" in err.splitlines()[1]
     assert err.splitlines()[-1] == "dat: error: 1 of 7 images could not be read"
     rows = list(csv.DictReader(Path("out.csv").read_text(encoding="utf-8").splitlines()))
     assert len({row["path"] for row in rows}) == 6
@@ -86,7 +90,6 @@ def test_a_damaged_image_is_named_and_the_rest_is_predicted(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("photos", "pass --weights"),
         ("photos --weights nothing", "there are no weights 'nothing'"),
         ("photos --weights photos", "not the folder of a run"),
         ("--weights RUN", "no images given"),
@@ -107,8 +110,32 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
-    assert len(err.splitlines()) == 1
+    assert len([line for line in err.splitlines() if not line.startswith("dat: weights ")]) == 1
     assert not list(Path().glob("out*"))
+
+
+@pytest.mark.usefixtures("photos")
+def test_without_weights_those_of_the_default_variant_are_used(
+    hub: Hub, run_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", run_folder, str(tmp_path / "layout")]) == 0
+    for file in (tmp_path / "layout").iterdir():
+        hub.plant("tester/dat_tiny", file.name, file.read_bytes(), lfs=file.suffix == ".safetensors")
+    hub.use(DAT_HUB_OWNER="tester")
+    capsys.readouterr()
+    assert main(["predict", "photos/0.png", "--top_k", "1", "--format", "csv"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].startswith("photos/0.png,")
+    assert "dat: weights tester/dat_tiny@" in err
+
+
+@pytest.mark.usefixtures("photos", "hub")
+def test_without_weights_and_without_a_network_the_ways_on_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "photos/0.png"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no weights of dat_tiny within reach" in err.splitlines()[-1]
+    assert "--weights PATH" in err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("photos")
@@ -118,7 +145,8 @@ def test_two_processes_give_every_image_once_and_in_order(run_folder: str) -> No
     env = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads of two processes would spin for the same few cores
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env)
     assert done.returncode == 0, done.stderr
-    assert done.stdout + done.stderr == ""
+    assert done.stdout == ""
+    assert [line.split()[:2] for line in done.stderr.splitlines()] == [["dat:", "weights"]]
     records = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert sorted(record["path"] for record in records) == sorted(map(str, Path("photos").rglob("*.png")))
     assert main(["predict", "photos", "--weights", run_folder, "--output", "one.jsonl"]) == 0
