@@ -39,6 +39,8 @@ _NOT_FOR_USERS = (
     r"GPU available but not used",
     r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`",
     r"pkg_resources is deprecated",
+    r"By default only one JsonargparseDeprecationWarning",  # Lightning calls what it was told not to
+    r"``instantiate_classes`` was deprecated",
     r".*does not have a deterministic implementation",
     r"This DataLoader will create \d+ worker processes in total",
     r"Using `DistributedSampler` with the dataloaders",
@@ -101,7 +103,7 @@ def _show_warning(
 
 
 def _is_first_process() -> bool:
-    """Whether this is the only process of a command, or the first of those that torchrun, Slurm or Lightning started."""
+    """Whether this is the only process of a command, or the first of those that torchrun or Slurm started."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return next((rank for rank in ranks if rank), "0") == "0"
 
