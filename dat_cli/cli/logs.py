@@ -39,8 +39,8 @@ _NOT_FOR_USERS = (
     r"GPU available but not used",
     r"Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`",
     r"pkg_resources is deprecated",
-    r"By default only one JsonargparseDeprecationWarning",  # Lightning calls what it was told not to
-    r"``instantiate_classes`` was deprecated",
+    r"\s*By default only one JsonargparseDeprecationWarning",  # Lightning calls what it was told not to
+    r"\s*``instantiate_classes`` was deprecated",
     r".*does not have a deterministic implementation",
     r"This DataLoader will create \d+ worker processes in total",
     r"Using `DistributedSampler` with the dataloaders",
