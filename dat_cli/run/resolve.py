@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from dat_cli.catalog import VARIANTS
 from dat_cli.errors import HubError, WeightsError, did_you_mean
@@ -35,13 +36,13 @@ class Weights:
         path: The ``.safetensors`` or ``.ckpt`` file, or a folder in the layout of a Hub repository.
         config: What they say about themselves.
         name: What a person calls them: a path, ``owner/name@commit``, or the name of a variant.
-        is_local: Whether the name is a path.
+        place: Where that name means something: ``here`` for a path, ``hub``, or ``authors``.
     """
 
     path: Path
     config: WeightsConfig
     name: str
-    is_local: bool = True
+    place: Literal["here", "hub", "authors"] = "here"
 
     @cached_property
     def sha256(self) -> str:
@@ -51,7 +52,7 @@ class Weights:
     @property
     def lasting_name(self) -> str:
         """A name that means the same weights from every folder."""
-        return str(self.path.resolve()) if self.is_local else self.name
+        return str(self.path.resolve()) if self.place == "here" else self.name
 
 
 def find_weights(reference: str, *, owner: str | None = None) -> Weights:
@@ -69,7 +70,8 @@ def find_weights(reference: str, *, owner: str | None = None) -> Weights:
         HubError: The Hub does not have them, does not give them, or cannot be reached.
     """
     weights = _find(str(reference), owner)
-    log.info("weights %s: %s, sha256 %s", weights.name, weights.config.architecture, weights.sha256)
+    where = {"here": "", "hub": " from the Hub", "authors": f" from {weights.config.origin}"}[weights.place]
+    log.info("weights %s%s: %s, sha256 %s", weights.name, where, weights.config.architecture, weights.sha256)
     return weights
 
 
@@ -83,7 +85,7 @@ def _find(reference: str, owner: str | None) -> Weights:
         return _here(path)
     if reference in VARIANTS:
         name, found = variant_weights(reference, owner)
-        return Weights(found, read_config(found), name, is_local=False)
+        return Weights(found, read_config(found), name, "authors" if name == reference else "hub")
     looks_local = path.suffix.lower() in (*_FILES, *_FOREIGN) or reference.startswith((".", "/", "~"))
     if not looks_local and (repo := parse_repo(reference)):
         try:
@@ -109,7 +111,7 @@ def _on_hub(repo: RepoName) -> Weights:
     pulled: Pulled | None = pull_cached(repo) if pinned else None
     if pulled is None:
         pulled = pull(repo)
-    return Weights(pulled.folder, read_config(pulled.folder), f"{repo.id}@{pulled.commit}", is_local=False)
+    return Weights(pulled.folder, read_config(pulled.folder), f"{repo.id}@{pulled.commit}", "hub")
 
 
 def _best_of(folder: Path) -> Path:

@@ -80,11 +80,11 @@ def test_an_unfinished_run_points_to_its_checkpoint(tmp_path: Path) -> None:
 
 @pytest.fixture
 def layout(run_folder: Path, tmp_path: Path) -> Path:
-    """The same weights as a folder in the layout of a Hub repository."""
+    """The same weights, rounded to half the bytes, as a folder in the layout of a Hub repository."""
     folder = tmp_path / "layout"
     folder.mkdir()
     file = run_folder / "best.safetensors"
-    write_layout(folder, read_tensors(file), read_config(file))
+    write_layout(folder, {name: tensor.half() for name, tensor in read_tensors(file).items()}, read_config(file))
     return folder
 
 
@@ -122,7 +122,7 @@ def test_what_exists_here_comes_before_the_hub(
     monkeypatch.chdir(tmp_path)
     Path("tester").mkdir()
     Path("tester/seven").symlink_to(run_folder)
-    assert find_weights("tester/seven").is_local
+    assert find_weights("tester/seven").place == "here"
     assert find_weights("hf-hub:tester/seven").name == f"tester/seven@{on_hub}"
 
 
@@ -130,7 +130,7 @@ def test_one_line_says_what_was_used_and_its_hash(on_hub: str, layout: Path, cap
     caplog.set_level("INFO", logger="dat")
     find_weights("tester/seven")
     sha256 = hashlib.sha256((layout / "model.safetensors").read_bytes()).hexdigest()
-    assert f"weights tester/seven@{on_hub}: dat_tiny, sha256 {sha256}" in caplog.messages
+    assert f"weights tester/seven@{on_hub} from the Hub: dat_tiny, sha256 {sha256}" in caplog.messages
 
 
 def test_a_name_that_is_neither_here_nor_on_the_hub_is_an_error_of_the_hub(hub: Any) -> None:

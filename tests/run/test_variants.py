@@ -21,7 +21,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that call themselves a DAT-Tiny's, in Hub layout."""
     folder = tmp_path_factory.mktemp("repository")
     config = WeightsConfig("dat_tiny", ("a", "b"), Preprocessing((3, 32, 32)), {"img_size": 32}, trained_on="the Hub")
-    write_layout(folder, create_model("dat_tiny", num_classes=2, img_size=32).state_dict(), config)
+    write_layout(folder, create_model("dat_tiny", num_classes=2, img_size=32).half().state_dict(), config)
     return folder
 
 
@@ -39,7 +39,7 @@ def cached_authors(hub: Any) -> Path:
     hub.use(DAT_HUB_OWNER=None)
     path = published.cache_path("dat_tiny")
     config = WeightsConfig("dat_tiny", ("a", "b"), Preprocessing((3, 32, 32)), {"img_size": 32}, trained_on="ImageNet")
-    write_weights(path, create_model("dat_tiny", num_classes=2, img_size=32).state_dict(), config)
+    write_weights(path, create_model("dat_tiny", num_classes=2, img_size=32).half().state_dict(), config)
     return path
 
 
@@ -62,7 +62,7 @@ def test_the_cache_comes_before_the_hub(owned: str, hub: Any) -> None:
 
 def test_without_an_owner_the_authors_weights_are_taken_from_the_cache(cached_authors: Path, hub: Any) -> None:
     found = find_weights("dat_tiny")
-    assert (found.path, found.name) == (cached_authors, "dat_tiny")
+    assert (found.path, found.name, found.place) == (cached_authors, "dat_tiny", "authors")
     assert hub.log() == []
 
 
