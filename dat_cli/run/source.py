@@ -63,7 +63,7 @@ def resized(source: Source, *, img_size: int | None = None, window: int | None =
         source: The tensors.
         img_size: Height and width in pixels; None to keep it.
         window: Size of windows, or the kernel of neighbourhood attention. None keeps that of DAT++; that of DAT grows
-            with the image as in the published sizes, 7 for 224 pixels and 12 for 384.
+            with the image as in the published sizes, 7 up to 224 pixels and 12 for 384, unless it never did.
 
     Raises:
         ModelError: The kernel of DAT++ is even.
@@ -74,8 +74,8 @@ def resized(source: Source, *, img_size: int | None = None, window: int | None =
     if not 32 <= size <= MAX_SIDE:
         raise UsageError(f"--img_size is {size}, not 32 to {MAX_SIDE} pixels")
     if window is None:
-        grows = network.variant.generation == "dat" and size != network.img_size
-        window = ceil(size / 32) if grows else network.window
+        grows = network.variant.generation == "dat" and network.window == _published_window(network.img_size)
+        window = _published_window(size) if grows else network.window
     if not 1 <= window <= 64:
         raise UsageError(f"windows of {window} positions are not possible", hint="give --window 1 to 64")
     changed = replace(network, img_size=size, window=window)
@@ -85,7 +85,8 @@ def resized(source: Source, *, img_size: int | None = None, window: int | None =
     if changed == network:
         return replace(source, config=config)
     if config:
-        config = replace(config, model_args={**config.model_args, **_model_args(changed, all_of=True)}, metrics={})
+        others = {name: value for name, value in config.model_args.items() if name in ("drop_rate", "drop_path_rate")}
+        config = replace(config, model_args={**_model_args(changed), **others}, metrics={})
     tensors = resize_tables(source.tensors, _meta_network(changed))
     return checked(replace(source, tensors=tensors, network=changed, config=config, metrics={}))
 
@@ -143,12 +144,17 @@ def _preprocessing(network: Recognised) -> Preprocessing:
     return replace(preprocessing, input_size=size, mean=(mean,) * channels, std=(std,) * channels)
 
 
-def _model_args(network: Recognised, *, all_of: bool = False) -> dict[str, int | float | str | bool]:
-    """The arguments of create_model that differ from the variant's own, or all of them."""
+def _published_window(img_size: int) -> int:
+    """Windows as large as the last stage's map, and not smaller than at 224 pixels."""
+    return max(7, ceil(img_size / 32))
+
+
+def _model_args(network: Recognised) -> dict[str, int | float | str | bool]:
+    """The arguments of create_model that differ from the variant's own."""
     variant = network.variant
     given = {"img_size": network.img_size, "window": network.window, "in_chans": network.in_chans}
     usual = {"img_size": variant.image_size, "window": variant.window, "in_chans": 3}
-    return {name: value for name, value in given.items() if all_of or value != usual[name]}
+    return {name: value for name, value in given.items() if value != usual[name]}
 
 
 def _meta_network(network: Recognised) -> DAT:

@@ -122,9 +122,9 @@ def test_every_form_gives_the_same_weights(run_folder: Path, tmp_path: Path) -> 
 
 def test_our_own_weights_can_be_resized_and_renamed(run_folder: Path, tmp_path: Path, out: Path) -> None:
     wish = Wish(str(run_folder), out, img_size=64, labels=labels(tmp_path, 7))
-    assert "windows of 2" in convert(wish)
+    assert "windows of 7" in convert(wish)
     network, config = load_model(out)
-    assert config.model_args == {"img_size": 64, "window": 2, "in_chans": 3}
+    assert config.model_args == {"img_size": 64}
     assert config.preprocessing.input_size == (3, 64, 64)
     assert config.preprocessing.crop_mode == "center"
     assert config.classes == tuple(f"label {index}" for index in range(7))
@@ -135,6 +135,12 @@ def test_a_window_can_be_asked_for(run_folder: Path, out: Path) -> None:
     convert(Wish(str(run_folder), out, window=5))
     assert read_config(out).model_args["window"] == 5
     load_model(out)
+
+
+def test_a_window_that_never_grew_with_the_image_is_kept(run_folder: Path, tmp_path: Path, out: Path) -> None:
+    convert(Wish(str(run_folder), tmp_path / "five.safetensors", window=5))
+    convert(Wish(str(tmp_path / "five.safetensors"), out, img_size=384))
+    assert read_config(out).model_args == {"img_size": 384, "window": 5}
 
 
 def test_a_folder_has_the_layout_of_the_hub_and_keeps_its_card(run_folder: Path, tmp_path: Path) -> None:

@@ -49,7 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     add("out", metavar="OUT", help="NAME.safetensors, or NAME for a folder in the layout of the Hub")
     add("--arch", help="the network that IN is of; recognised by default")
     add("--img_size", type=int, metavar="PIXELS", help="resize the tables of position bias for such images")
-    add("--window", type=int, metavar="N", help="windows of N positions; 1/32 of --img_size by default, in DAT++ 7")
+    add(
+        "--window",
+        type=int,
+        metavar="N",
+        help="windows of N positions; by default 7, more above 224 pixels, not in DAT++",
+    )
     add("--labels", metavar="FILE", help="names of the classes, one per line or a JSON list; ImageNet's for 1000")
     add("--to", choices=["dat", "authors"], default="dat", help="whose form; authors: OUT is a .pth or a .safetensors")
     add("--owner", help="whose repository on the Hub the name of a published network means")
