@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--window",
         type=int,
         metavar="N",
-        help="windows of N positions; by default 7, more above 224 pixels, not in DAT++",
+        help="windows of N positions; by default 7, in DAT more above 224 pixels",
     )
     add("--labels", metavar="FILE", help="names of the classes, one per line or a JSON list; ImageNet's for 1000")
     add("--to", choices=["dat", "authors"], default="dat", help="whose form; authors: OUT is a .pth or a .safetensors")
