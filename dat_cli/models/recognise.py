@@ -40,6 +40,17 @@ class Recognised:
     num_classes: int
     in_chans: int
 
+    def outline(self) -> DAT:
+        """The network without memory behind it, for the names and shapes of its tensors."""
+        return DAT(
+            self.variant,
+            num_classes=self.num_classes,
+            in_chans=self.in_chans,
+            img_size=self.img_size,
+            window=self.window,
+            device="meta",
+        )
+
 
 def recognise(tensors: Mapping[str, Tensor], arch: str | None = None) -> Recognised:
     """Tell the variant, and for which images and classes it was made.
@@ -128,17 +139,12 @@ def _misfits(shapes: Mapping[str, Shape], network: Recognised) -> dict[str, list
 
 @lru_cache(maxsize=64)
 def _shapes(network: Recognised) -> dict[str, Shape]:
-    """The authors' names and shapes of a network's tensors; none of it takes memory."""
-    model = DAT(
-        network.variant,
-        num_classes=network.num_classes,
-        in_chans=network.in_chans,
-        img_size=network.img_size,
-        window=network.window,
-        device="meta",
-    )
+    """The authors' names and shapes of a network's tensors."""
     with torch.no_grad():
-        return {name: tuple(each.shape) for name, each in to_authors(model.state_dict(), network.variant).items()}
+        return {
+            name: tuple(each.shape)
+            for name, each in to_authors(network.outline().state_dict(), network.variant).items()
+        }
 
 
 def _other(tensors: Mapping[str, Tensor]) -> str | None:

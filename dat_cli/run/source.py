@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.imagenet import NUM_CLASSES, imagenet_classes
 from dat_cli.errors import UsageError
-from dat_cli.models import DAT
 from dat_cli.models.convert import resize_tables
 from dat_cli.models.recognise import Recognised
 from dat_cli.weights import WeightsConfig
@@ -50,7 +49,7 @@ def checked(source: Source) -> Source:
     Raises:
         WeightsError: It is not so; lists what is missing, left over, misshapen or broken.
     """
-    check_tensors(_meta_network(source.network), source.tensors, source=source.name)
+    check_tensors(source.network.outline(), source.tensors, source=source.name)
     return source
 
 
@@ -87,7 +86,7 @@ def resized(source: Source, *, img_size: int | None = None, window: int | None =
     if config:
         others = {name: value for name, value in config.model_args.items() if name in ("drop_rate", "drop_path_rate")}
         config = replace(config, model_args={**_model_args(changed), **others}, metrics={})
-    tensors = resize_tables(source.tensors, _meta_network(changed))
+    tensors = resize_tables(source.tensors, changed.outline())
     return checked(replace(source, tensors=tensors, network=changed, config=config, metrics={}))
 
 
@@ -155,15 +154,3 @@ def _model_args(network: Recognised) -> dict[str, int | float | str | bool]:
     given = {"img_size": network.img_size, "window": network.window, "in_chans": network.in_chans}
     usual = {"img_size": variant.image_size, "window": variant.window, "in_chans": 3}
     return {name: value for name, value in given.items() if value != usual[name]}
-
-
-def _meta_network(network: Recognised) -> DAT:
-    """The network without memory behind it, for the names and shapes of its tensors."""
-    return DAT(
-        network.variant,
-        num_classes=network.num_classes,
-        in_chans=network.in_chans,
-        img_size=network.img_size,
-        window=network.window,
-        device="meta",
-    )
