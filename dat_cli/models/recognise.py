@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
 
-import torch
 from torch import Tensor
 
 from dat_cli.catalog import VARIANTS, Variant, get_variant
@@ -140,11 +139,8 @@ def _misfits(shapes: Mapping[str, Shape], network: Recognised) -> dict[str, list
 @lru_cache(maxsize=64)
 def _shapes(network: Recognised) -> dict[str, Shape]:
     """The authors' names and shapes of a network's tensors."""
-    with torch.no_grad():
-        return {
-            name: tuple(each.shape)
-            for name, each in to_authors(network.outline().state_dict(), network.variant).items()
-        }
+    theirs = to_authors(network.outline().state_dict(), network.variant)
+    return {name: tuple(tensor.shape) for name, tensor in theirs.items()}
 
 
 def _other(tensors: Mapping[str, Tensor]) -> str | None:
