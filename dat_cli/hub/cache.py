@@ -28,6 +28,11 @@ def snapshot(repo: RepoName, commit: str) -> Path:
     return _storage(repo) / "snapshots" / commit
 
 
+def blob_path(repo: RepoName, name: str) -> Path:
+    """Where the bytes of that hash lie, or would lie."""
+    return _storage(repo) / "blobs" / name
+
+
 def blob_name(file: Path) -> str | None:
     """The hash that the cache has for a file of a snapshot; None where the system has no links and it is not kept."""
     try:

@@ -14,6 +14,7 @@ from dat_cli.hub.digest import Digest, digest
 from dat_cli.hub.lookup import Contents, look_up, needed_shards
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.remote import HubFile
+from dat_cli.hub.resume import bring
 from dat_cli.weights.layout import CARD, CONFIG, INDEX, is_layout, read_layout_config, weights_files
 
 _LOG = logging.getLogger("dat.pull")
@@ -112,27 +113,25 @@ def _fetch_all(repo: RepoName, contents: Contents) -> tuple[PulledFile, ...]:
 
 def _fetch(repo: RepoName, contents: Contents, files: Sequence[HubFile]) -> list[PulledFile]:
     """Fetch files one after the other, each of them a second time if it is not what the Hub says it is."""
-    fetched = []
-    for file in files:
-        path = _download(repo, contents.commit, file.name)
-        found = digest(path)
-        if not found.is_called(file.hash):
-            _LOG.warning("%s of %s is damaged; fetching it again", file.name, repo)
-            forget(path)
-            path = _download(repo, contents.commit, file.name, anew=True)
-            found = digest(path)
-        if not found.is_called(file.hash):
+    return [_fetch_one(repo, contents.commit, file) for file in files]
+
+
+def _fetch_one(repo: RepoName, commit: str, file: HubFile) -> PulledFile:
+    path = _download(repo, commit, file)
+    if not (found := digest(path)).is_called(file.hash):
+        _LOG.warning("%s of %s is damaged; fetching it again", file.name, repo)
+        forget(path)
+        path = _download(repo, commit, file)
+        if not (found := digest(path)).is_called(file.hash):
             forget(path)
             raise _damaged(repo, file, found)
-        fetched.append(PulledFile(file.name, found.size, found.sha256))
-    return fetched
+    return PulledFile(file.name, found.size, found.sha256)
 
 
-def _download(repo: RepoName, commit: str, name: str, *, anew: bool = False) -> Path:
-    api, bar = hub_api(), named_bar(name)
-    return Path(
-        patiently(lambda: api.hf_hub_download(repo.id, name, revision=commit, force_download=anew, tqdm_class=bar))
-    )
+def _download(repo: RepoName, commit: str, file: HubFile) -> Path:
+    bar = named_bar(file.name)
+    bring(repo, commit, file, bar=bar)
+    return Path(patiently(lambda: hub_api().hf_hub_download(repo.id, file.name, revision=commit, tqdm_class=bar)))
 
 
 def _checked_in_cache(repo: RepoName, file: Path) -> PulledFile:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -208,6 +211,23 @@ def test_a_connection_that_is_cut_goes_on_where_it_was(hub: Hub) -> None:
         None,
         f"bytes={10 << 20}-",
     ]
+
+
+def test_a_pull_that_was_killed_goes_on_where_it_was(hub: Hub) -> None:
+    large = save({"stem": np.arange(6_000_000, dtype=np.float32)})
+    plant(hub, {**FILES, "model.safetensors": large})
+    hub.fault("_cdn", "throttle", rate=20_000_000)
+    with subprocess.Popen([sys.executable, "-m", "dat_cli", "pull", str(CATS)], env=hub.environment) as process:
+        deadline = time.monotonic() + 30
+        while not any(part.stat().st_size for part in Path(os.environ["HF_HOME"]).rglob("*.dat.incomplete")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    hub.clear()
+    assert contents(pull(CATS))["model.safetensors"] == large
+    (asked,) = [each["range"] for each in hub.log() if "_cdn" in str(each["path"]) and each["method"] == "GET"]
+    assert int(str(asked).removeprefix("bytes=").removesuffix("-")) > 1_000_000
+    assert not any(Path(os.environ["HF_HOME"]).rglob("*.incomplete"))
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 500}, {"kind": "short"}, {"kind": "drop"}])
