@@ -33,6 +33,13 @@ def blob_path(repo: RepoName, name: str) -> Path:
     return _storage(repo) / "blobs" / name
 
 
+def lock_path(repo: RepoName, name: str) -> Path:
+    """Where the client keeps locks too; the folder exists."""
+    folder = _storage(repo).parent / ".locks" / _storage(repo).name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.lock"
+
+
 def blob_name(file: Path) -> str | None:
     """The hash that the cache has for a file of a snapshot; None where the system has no links and it is not kept."""
     try:

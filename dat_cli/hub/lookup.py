@@ -70,6 +70,8 @@ def needed_shards(repo: RepoName, contents: Contents, index: Path) -> list[HubFi
         names = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise WeightsError(f"{INDEX} of {repo} does not say which file holds which tensor") from None
+    if not names:
+        raise WeightsError(f"{INDEX} of {repo} names no file")
     if missing := sorted(names - {file.name for file in contents.shards}):
         raise WeightsError(f"{INDEX} of {repo} names files that are not there: {some(missing)}")
     return [file for file in contents.shards if file.name in names]

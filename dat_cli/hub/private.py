@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from dat_cli.weights.config import WeightsConfig
 
-_ADDRESS = re.compile(r"(?i)https?://")
+_ADDRESS = re.compile(r"(?i)\b(?!file:)[a-z][a-z0-9+.-]*://[^\s\"'<>()]+")
 # A text that is a path as a whole: it begins as only paths do, or has separators and no space.
 _WHOLE = re.compile(r"(?i)(?:~|[/\\]|\.{1,2}[/\\]|[a-z]:[/\\]|file:)|\S+[/\\]\S*\Z")
 # A path among other words; its last component is the group.
@@ -25,16 +25,16 @@ def for_others(config: WeightsConfig) -> WeightsConfig:
 def _public(text: str | None) -> str | None:
     if text is None:
         return None
-    if _ADDRESS.match(text):
-        return _address(text)
+    if _ADDRESS.search(text):
+        return _AMONG_WORDS.sub(r"\1", _ADDRESS.sub(_address, text)).strip() or None
     if _WHOLE.match(text):
         return re.split(r"[/\\]", text.rstrip("/\\"))[-1].lstrip("~") or None
     return _AMONG_WORDS.sub(r"\1", text)
 
 
-def _address(text: str) -> str | None:
+def _address(found: re.Match[str]) -> str:
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(found[0])
     except ValueError:
-        return None
+        return ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

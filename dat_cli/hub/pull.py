@@ -15,6 +15,7 @@ from dat_cli.hub.lookup import Contents, look_up, needed_shards
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.remote import HubFile
 from dat_cli.hub.resume import bring
+from dat_cli.weights.files import read_header
 from dat_cli.weights.layout import CARD, CONFIG, INDEX, is_layout, read_layout_config, weights_files
 
 _LOG = logging.getLogger("dat.pull")
@@ -67,7 +68,7 @@ def pull(repo: RepoName) -> Pulled:
         except Exception as error:
             if not gave_no_answer(error) or (cached := pull_cached(repo)) is None:
                 raise
-            _LOG.warning("the Hub gives no answer; using the copy of %s at %s in the cache", repo, cached.commit)
+            _LOG.warning("the Hub gives no answer; using the copy of %s at %s in the cache", repo.id, cached.commit)
             return cached
         files = _fetch_all(repo, contents)
     remember_commit(repo, contents.commit)
@@ -94,7 +95,7 @@ def _offline(repo: RepoName) -> Pulled:
     if cached is None:
         hint = f"unset HF_HUB_OFFLINE and run dat pull {repo} once"
         raise HubError(f"{repo} is not whole in the cache, and HF_HUB_OFFLINE switches requests off", hint=hint)
-    _LOG.info("offline: using the copy of %s at %s in the cache", repo, cached.commit)
+    _LOG.info("offline: using the copy of %s at %s in the cache", repo.id, cached.commit)
     return cached
 
 
@@ -108,7 +109,14 @@ def _fetch_all(repo: RepoName, contents: Contents) -> tuple[PulledFile, ...]:
         raise WeightsError(message, hint=error.hint) from None
     files += _fetch(repo, contents, contents.texts)
     weights = [contents.whole] if contents.whole else needed_shards(repo, contents, folder / INDEX)
-    return (*files, *_fetch(repo, contents, weights))
+    files += _fetch(repo, contents, weights)
+    try:
+        for file in weights:
+            read_header(folder / file.name)  # the Hub's hash says that it arrived, not that it is what its name says
+    except WeightsError as error:
+        message = error.message.replace(f"{folder}/", f"{repo.id}/")
+        raise WeightsError(message, hint=f"tell the owner of {repo.id}") from None
+    return tuple(files)
 
 
 def _fetch(repo: RepoName, contents: Contents, files: Sequence[HubFile]) -> list[PulledFile]:

@@ -59,8 +59,9 @@ def read_tree(api: HfApi, repo: RepoName, revision: str | None, *, timeout: floa
     files = {}
     for entry in info.siblings or ():
         size, named = (entry.lfs.size, entry.lfs.sha256) if entry.lfs else (entry.size, entry.blob_id)
-        if isinstance(size, int) and isinstance(named, str) and _HASH.fullmatch(named):
-            files[entry.rfilename] = HubFile(entry.rfilename, size, named)
+        said = isinstance(entry.rfilename, str) and isinstance(size, int) and isinstance(named, str)
+        if said and _HASH.fullmatch(str(named)):
+            files[entry.rfilename] = HubFile(entry.rfilename, int(size or 0), str(named))
     return Tree(str(info.sha), files, bool(info.private))
 
 

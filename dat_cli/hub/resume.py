@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dat_cli.hub.cache import blob_path
+from dat_cli.hub.cache import blob_path, lock_path
 from dat_cli.hub.client import hub_api, patiently
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.remote import HubFile
@@ -38,8 +38,10 @@ def bring(repo: RepoName, commit: str, file: HubFile, *, bar: type[Any]) -> None
         return
     partial = blob.with_name(f"{file.hash}.dat.incomplete")  # a name that the client's own tools clean up
     blob.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(partial.with_suffix(".lock")):  # another process may be fetching the same
+    with WeakFileLock(lock_path(repo, partial.name)):  # another process may be fetching the same
         if not blob.exists():
+            if partial.is_symlink():  # whoever made it, what it leads to is not ours to write
+                partial.unlink()
             patiently(lambda: _go_on(repo, commit, file, partial, bar))
             partial.replace(blob)
 
@@ -52,7 +54,8 @@ def _go_on(repo: RepoName, commit: str, file: HubFile, partial: Path, bar: type[
     endpoint = hub_api().endpoint
     with partial.open("ab") as opened:
         if opened.tell() > file.size:
-            opened.truncate(0)
+            opened.seek(0)
+            opened.truncate()
         http_get(
             hf_hub_url(repo.id, file.name, revision=commit, endpoint=endpoint),
             opened,

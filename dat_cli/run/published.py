@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dat_cli.errors import DatError, HubError
+from dat_cli.errors import DatError, HubError, UsageError
 from dat_cli.hub.authors import address, fetch
 from dat_cli.weights import read_config, write_weights
 from dat_cli.weights.header import tensor_shapes
@@ -42,7 +42,13 @@ def cache_path(variant: str) -> Path:
     """Where the cache has the weights of a variant, or would have them; its folder exists."""
     from huggingface_hub import cached_assets_path
 
-    return Path(cached_assets_path("dat", namespace="authors")) / f"{variant}.safetensors"
+    try:
+        folder = Path(cached_assets_path("dat", namespace="authors"))
+    except (OSError, ValueError) as error:  # the second where a file is in its way
+        raise UsageError(
+            f"the cache cannot be used ({ascii(str(error).splitlines()[0])[1:-1][:200]})", hint="see HF_HOME"
+        ) from error
+    return folder / f"{variant}.safetensors"
 
 
 def _convert(variant: str) -> Path:

@@ -55,7 +55,7 @@ class Weights:
         return str(self.path.resolve()) if self.place == "here" else self.name
 
 
-def find_weights(reference: str, *, owner: str | None = None) -> Weights:
+def find_weights(reference: str, *, owner: str | None = None, fresh: bool = False) -> Weights:
     """Find the weights that ``reference`` means, without reading their tensors, and say in one line what was found.
 
     Args:
@@ -64,28 +64,28 @@ def find_weights(reference: str, *, owner: str | None = None) -> Weights:
             ``[hf-hub:]owner/name[@revision]``, or the name of a published variant. What exists here comes first.
         owner: Whose repository on the Hub a variant's name means; None for that which ``DAT_HUB_OWNER`` names, or else
             the authors' own weights.
+        fresh: Ask the Hub for the newest state of a variant even if the cache has one.
 
     Raises:
         WeightsError: There are no such weights, or they are not what they should be; says what can be given.
         HubError: The Hub does not have them, does not give them, or cannot be reached.
     """
-    weights = _find(str(reference), owner)
+    weights = _find(str(reference), owner, fresh)
     where = {"here": "", "hub": " from the Hub", "authors": f" from {weights.config.origin}"}[weights.place]
     log.info("weights %s%s: %s, sha256 %s", weights.name, where, weights.config.architecture, weights.sha256)
     return weights
 
 
-def _find(reference: str, owner: str | None) -> Weights:
+def _find(reference: str, owner: str | None, fresh: bool) -> Weights:
     if not reference.strip():
         raise WeightsError("the name of the weights is empty", hint=WHAT_TO_GIVE)
     if reference.startswith(PREFIX) and (repo := parse_repo(reference)):
         return _on_hub(repo)
     path = Path(reference).expanduser()
-    if path.exists():
+    if path.exists() and not (reference in VARIANTS and _is_without_weights(path)):
         return _here(path)
     if reference in VARIANTS:
-        name, found = variant_weights(reference, owner)
-        return Weights(found, read_config(found), name, "authors" if name == reference else "hub")
+        return _of_variant(reference, owner, fresh)
     looks_local = path.suffix.lower() in (*_FILES, *_FOREIGN) or reference.startswith((".", "/", "~"))
     if not looks_local and (repo := parse_repo(reference)):
         try:
@@ -104,6 +104,21 @@ def _here(path: Path) -> Weights:
     elif path.suffix.lower() not in _FILES:
         raise WeightsError(f"{path} is neither a .safetensors nor a .ckpt file", hint=WHAT_TO_GIVE)
     return Weights(path, read_config(path), str(path))
+
+
+def _is_without_weights(path: Path) -> bool:
+    """Whether it is a folder that cannot be meant, such as that of a run which failed."""
+    if not path.is_dir() or is_layout(path):
+        return False
+    return not any(list(path.glob(place)) for place in (BEST, f"version_*/{BEST}", "last.ckpt", "version_*/last.ckpt"))
+
+
+def _of_variant(variant: str, owner: str | None, fresh: bool) -> Weights:
+    name, path = variant_weights(variant, owner, fresh=fresh)
+    config = read_config(path)
+    if config.architecture != variant:
+        raise WeightsError(f"{name} holds a {config.architecture}, not a {variant}", hint=f"if it is meant, say {name}")
+    return Weights(path, config, name, "authors" if name == variant else "hub")
 
 
 def _on_hub(repo: RepoName) -> Weights:

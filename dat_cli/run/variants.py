@@ -17,7 +17,7 @@ OWNER = "DAT_HUB_OWNER"
 log = logging.getLogger("dat.weights")
 
 
-def variant_weights(variant: str, owner: str | None = None) -> tuple[str, Path]:
+def variant_weights(variant: str, owner: str | None = None, *, fresh: bool = False) -> tuple[str, Path]:
     """Find the weights of a variant, or fetch them.
 
     With an owner: that one's repository of the variant's name, from the cache before the Hub. Without one, or when the
@@ -26,6 +26,7 @@ def variant_weights(variant: str, owner: str | None = None) -> tuple[str, Path]:
     Args:
         variant: Its name.
         owner: Of the repository on the Hub; None for that which ``DAT_HUB_OWNER`` names.
+        fresh: Ask the Hub even if the cache has a copy, which may be old.
 
     Returns:
         What to call them, and the file or folder that holds them.
@@ -37,7 +38,7 @@ def variant_weights(variant: str, owner: str | None = None) -> tuple[str, Path]:
     tried = []
     if repo := _repository(variant, owner):
         try:
-            pulled = pull_cached(repo) or pull(repo)
+            pulled = (None if fresh else pull_cached(repo)) or pull(repo)
         except HubError as error:
             tried.append(error.message)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -199,7 +200,7 @@ def _check_number(name: str, value: object, kind: type, low: float, high: float)
     if not numeric or (kind is int and not isinstance(value, int)):
         raise WeightsError(f"{name} is {shown(value)}, not {'a whole' if kind is int else 'a'} number")
     # A comparison with NaN is false; infinity lies within no finite bounds and is refused where there are none.
-    if not (isinstance(value, int | float) and low <= value <= high and abs(value) < math.inf):
+    if not (isinstance(value, int | float) and low <= value <= high and abs(value) <= sys.float_info.max):
         raise WeightsError(f"{name} is {shown(value)}, outside of {low:g} to {high:g}")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METADATA_KEY = "dat"
+_UNREADABLE = (OSError, OverflowError, RuntimeError, TypeError, ValueError)  # of shapes that no machine can hold
 
 
 def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: WeightsConfig) -> None:
@@ -76,7 +77,7 @@ def read_header(path: Path) -> Header:
         with safe_open(path, framework="np") as opened:
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no dictionary
             return Header(opened.metadata() or {}, shapes)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, *_UNREADABLE) as error:
         raise unreadable(path, error) from error
 
 
@@ -92,5 +93,5 @@ def read_file_tensors(path: Path) -> dict[str, Tensor]:
     existing_file(path)
     try:
         return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, *_UNREADABLE) as error:
         raise unreadable(path, error) from error

@@ -67,7 +67,8 @@ def _our_entries(data: Mapping[str, Any]) -> dict[str, Any]:
     _check_same("num_features", data.get("num_features"), VARIANTS[str(architecture)].dims[-1])
     _check_same("global_pool", data.get("global_pool"), "avg")
     classes = _classes(data, pretrained)
-    arguments = dict(_mapping("model_args", data.get("model_args") or {}))
+    given = data.get("model_args")
+    arguments = {} if given is None else dict(_mapping("model_args", given))
     for name, value in zip(_SAID_ELSEWHERE, (len(classes), "avg"), strict=True):
         _check_same(f"{name} of model_args", arguments.pop(name, None), value)
     arguments = {name: _one_side(value) if name == "img_size" else value for name, value in arguments.items()}

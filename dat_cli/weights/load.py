@@ -11,6 +11,8 @@ from dat_cli.weights.problems import some
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_FLOATS = ("torch.float16", "torch.bfloat16", "torch.float32", "torch.float64")
+
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Copy all tensors into the network, after ``check_tensors``.
@@ -54,12 +56,16 @@ def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: 
             for name in own
             if name in tensors and name not in fitting
         ],
-        "of whole numbers": [
-            name for name, tensor in fitting.items() if own[name].is_floating_point() and not tensor.is_floating_point()
+        "of another type": [
+            f"{name} {str(tensor.dtype).removeprefix('torch.')}"
+            for name, tensor in fitting.items()
+            if own[name].is_floating_point() and str(tensor.dtype) not in _FLOATS
         ],
         # Of the others, one could claim to be larger than the memory.
         "not finite": [
-            name for name, tensor in fitting.items() if tensor.is_floating_point() and not tensor.isfinite().all()
+            name
+            for name, tensor in fitting.items()
+            if str(tensor.dtype) in _FLOATS and not tensor.to(own[name].dtype).isfinite().all()
         ],
     }
     found = [f"{len(names)} {problem} ({some(names)})" for problem, names in problems.items() if names]

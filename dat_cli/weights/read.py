@@ -50,10 +50,20 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     """
     path = Path(path)
     if is_layout(path):
-        return {name: tensor for file in weights_files(path) for name, tensor in read_file_tensors(file).items()}
+        return _joined(path)
     if path.suffix.lower() == ".ckpt":
         return _network_of(open_checkpoint(path), path)
     return read_file_tensors(path)
+
+
+def _joined(folder: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for file in weights_files(folder):
+        found = read_file_tensors(file)
+        if twice := [name for name in found if name in tensors]:
+            raise WeightsError(f"{file} holds tensors that another file holds too ({some(twice)})")
+        tensors |= found
+    return tensors
 
 
 def _network_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

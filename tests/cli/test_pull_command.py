@@ -144,9 +144,19 @@ def test_a_variant_comes_from_its_owner_as_a_folder(
     out = tmp_path / "tiny"
     assert main(["pull", "dat_tiny", "--owner", "tester", "--out", str(out)]) == 0
     said = capsys.readouterr()
-    assert said.out == f"{out}\n"
+    assert said.out == f"tester/dat_tiny@{commit}\n"
     assert commit in said.err
     assert files(out) == FILES
+
+
+def test_the_newest_weights_of_a_variant_are_pulled(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, data in FILES.items():
+        hub.plant("tester/dat_tiny", name, data, lfs=name == "model.safetensors")
+    assert main(["pull", "dat_tiny", "--owner", "tester"]) == 0
+    newer = hub.plant("tester/dat_tiny", "README.md", b"newer")
+    capsys.readouterr()
+    assert main(["pull", "dat_tiny", "--owner", "tester"]) == 0
+    assert capsys.readouterr().out == f"tester/dat_tiny@{newer}\n"
 
 
 def test_no_byte_that_is_written_or_said_holds_the_token(hub: Hub, cats: str, tmp_path: Path) -> None:

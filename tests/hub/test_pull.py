@@ -10,7 +10,7 @@ import sys
 import time
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -286,3 +286,63 @@ def test_an_answer_without_a_commit_is_refused(hub: Hub) -> None:
     hub.serve("/api/models/tester/cats", b'{"id": "tester/cats", "sha": "../../x", "siblings": []}')
     with pytest.raises(HubError, match="does not say which commit"):
         pull(CATS)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\x80\x04}\x94.", "is a pickle"),
+        (b"<!DOCTYPE html>", "is a web page"),
+        (b"", "is empty"),
+        (WEIGHTS[:-1], "is damaged"),
+    ],
+)
+def test_what_is_only_named_like_weights_is_refused(hub: Hub, cats: str, data: bytes, said: str) -> None:
+    del cats
+    plant(hub, {"model.safetensors": data})
+    with pytest.raises(WeightsError, match=rf"^tester/cats/model\.safetensors .*{said}.*owner of tester/cats$"):
+        pull(CATS)
+
+
+def test_an_index_that_names_nothing_is_refused(hub: Hub) -> None:
+    plant(hub, {"config.json": CONFIG, "model.safetensors.index.json": b'{"weight_map": {}}', **SHARDS})
+    with pytest.raises(WeightsError, match="names no file"):
+        pull(CATS)
+
+
+def test_an_entry_of_the_hub_without_a_name_is_left_out(hub: Hub, cats: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import HfApi
+
+    ask = HfApi.model_info
+
+    def nameless(*args: Any, **options: Any) -> Any:
+        info: Any = ask(*args, **options)
+        info.siblings[1].rfilename = None  # as a Hub that is broken would say it
+        return info
+
+    monkeypatch.setattr(HfApi, "model_info", nameless)
+    assert pull(CATS).commit == cats
+    assert hub.log()
+
+
+def partial_of(data: bytes) -> Path:
+    blobs = Path(os.environ["HF_HOME"]) / "hub/models--tester--cats/blobs"
+    blobs.mkdir(parents=True)
+    return blobs / f"{sha256(data).hexdigest()}.dat.incomplete"
+
+
+@pytest.mark.parametrize("left", [b"x" * (len(WEIGHTS) + 5), b"x" * 100, WEIGHTS[:100]])
+def test_whatever_was_left_half_downloaded_ends_as_the_right_file(hub: Hub, cats: str, left: bytes) -> None:
+    partial_of(WEIGHTS).write_bytes(left)
+    assert contents(pull(CATS)) == FILES
+    assert hub.log()
+    assert cats
+
+
+def test_a_link_in_the_place_of_a_half_download_is_not_followed(hub: Hub, cats: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"mine")
+    partial_of(WEIGHTS).symlink_to(tmp_path / "precious")
+    assert contents(pull(CATS)) == FILES
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+    assert hub.log()
+    assert cats

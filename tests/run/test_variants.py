@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dat_cli.catalog import Preprocessing
-from dat_cli.errors import HubError, UsageError
+from dat_cli.errors import HubError, UsageError, WeightsError
 from dat_cli.models import create_model
 from dat_cli.run import published
 from dat_cli.run.resolve import find_weights
@@ -50,6 +50,28 @@ def test_an_owners_repository_is_taken(said_by: str, owned: str, hub: Any) -> No
     found = find_weights("dat_tiny", owner="tester" if said_by == "option" else None)
     assert found.name == f"tester/dat_tiny@{owned}"
     assert found.config.trained_on == "the Hub"
+
+
+def test_another_network_under_the_name_of_a_variant_is_refused(hub: Any, repository: Path) -> None:
+    for file in repository.iterdir():
+        hub.plant("tester/dat_base", file.name, file.read_bytes(), lfs=file.suffix == ".safetensors")
+    with pytest.raises(WeightsError, match=r"tester/dat_base@\w+ holds a dat_tiny, not a dat_base"):
+        find_weights("dat_base", owner="tester")
+
+
+def test_a_folder_without_weights_does_not_hide_a_variant(
+    owned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dat_tiny/version_0").mkdir(parents=True)
+    assert find_weights("dat_tiny", owner="tester").name == f"tester/dat_tiny@{owned}"
+
+
+def test_a_cache_that_cannot_be_is_one_line(hub: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    hub.use(HF_HOME=str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="the cache cannot be used"):
+        find_weights("dat_tiny")
 
 
 def test_the_cache_comes_before_the_hub(owned: str, hub: Any) -> None:

@@ -140,6 +140,14 @@ def test_code_in_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     assert not Path("pwned").exists()
 
 
+def test_a_shape_that_no_machine_can_hold_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    header = b'{"a":{"dtype":"F32","shape":[9223372036854775808,0],"data_offsets":[0,0]}}'.ljust(96)
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(WeightsError, match=r"x\.safetensors is damaged"):
+        read_tensors(path)
+
+
 def test_missing_files_and_folders_are_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no file"):
         read_config(tmp_path / "x.safetensors")
@@ -206,6 +214,7 @@ WRONG: dict[str, tuple[str, object, str]] = {
     "model argument of a wrong type": ("model_args", {"img_size": "64"}, "not a whole number"),
     "other channels": ("model_args", {"in_chans": 1}, "takes 1 channels"),
     "metric that is text": ("metrics", {"val_acc1": "high"}, "not a number"),
+    "metric beyond all bounds": ("metrics", {"val_acc1": 10**400}, "outside of"),
     "metric that is NaN": ("metrics", {"val_acc1": math.nan}, "outside of"),
     "licence with a line break": ("license", "MIT\nevil", "control character"),
     "licence that is a number": ("license", 3, "not a string"),
@@ -243,7 +252,9 @@ def test_a_bad_configuration_cannot_be_written_either() -> None:
         ({"more": torch.zeros(1)}, r"1 unexpected \(more\)"),
         ({"weight": torch.zeros(3, 2)}, r"1 of another shape \(weight \(3, 2\) for \(2, 3\)\)"),
         ({"bias": torch.tensor([0.0, math.nan])}, r"1 not finite \(bias\)"),
-        ({"bias": torch.tensor([0, 1])}, r"1 of whole numbers \(bias\)"),
+        ({"bias": torch.tensor([0.0, 1e300], dtype=torch.float64)}, r"1 not finite \(bias\)"),
+        ({"bias": torch.zeros(2).to(torch.float8_e5m2)}, r"1 of another type \(bias float8_e5m2\)"),
+        ({"bias": torch.tensor([0, 1])}, r"1 of another type \(bias int64\)"),
         ({f"more{index}": torch.zeros(1) for index in range(9)}, r"9 unexpected \(more0, more1, more2, and 6 more\)"),
     ],
 )

@@ -71,6 +71,13 @@ def test_a_missing_shard_is_named(shards: Path) -> None:
         read_tensors(shards)
 
 
+def test_a_tensor_in_two_files_is_refused(shards: Path) -> None:
+    first, second = weights_files(shards)[:2]
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(WeightsError, match="another file holds too"):
+        read_tensors(shards)
+
+
 @pytest.mark.parametrize("name", ["../model-00001-of-00003.safetensors", "/etc/passwd", "model.bin", ""])
 def test_an_index_that_leads_elsewhere_is_refused(shards: Path, name: str) -> None:
     index = shards / "model.safetensors.index.json"

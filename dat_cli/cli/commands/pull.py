@@ -66,7 +66,7 @@ def _pull_repo(repo: RepoName, out: Path | None) -> None:
         with layout_folder(out) as folder:  # refused before anything is fetched
             pulled = pull(repo)
             for file in pulled.files:
-                shutil.copyfile(pulled.folder / file.name, folder / file.name)
+                _copy(pulled.folder / file.name, folder)
         _tell(pulled, out)
     sys.stdout.write(f"{repo.id}@{pulled.commit}\n")
 
@@ -77,20 +77,28 @@ def _pull_variant(options: argparse.Namespace, out: Path | None) -> None:
     from dat_cli.run.resolve import find_weights
 
     if out is None:
-        weights = find_weights(options.name, owner=options.owner)
-        sys.stdout.write(f"{weights.path}\n")
+        weights = find_weights(options.name, owner=options.owner, fresh=True)
+        sys.stdout.write(f"{weights.name if weights.place == 'hub' else weights.path}\n")
         return
     from dat_cli.weights import read_tensors
     from dat_cli.weights.layout import write_layout
 
     with layout_folder(out) as folder:
-        weights = find_weights(options.name, owner=options.owner)
+        weights = find_weights(options.name, owner=options.owner, fresh=True)
         if weights.path.is_dir():
             for file in layout_files(weights.path):
-                shutil.copyfile(file, folder / file.name)
+                _copy(file, folder)
         else:
             write_layout(folder, read_tensors(weights.path), weights.config)
-    sys.stdout.write(f"{out}\n")
+    sys.stdout.write(f"{weights.name if weights.place == 'hub' else out}\n")
+
+
+def _copy(file: Path, folder: Path) -> None:
+    """Copy, and on failure name the place that is full rather than the file that is read."""
+    try:
+        shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder / file.name)) from error
 
 
 def _tell(pulled: Pulled, place: Path) -> None:
