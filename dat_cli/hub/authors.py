@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from dat_cli.catalog import get_variant
 from dat_cli.errors import HubError
 from dat_cli.hub.client import is_offline, patiently
-from dat_cli.hub.problems import kind_of, root_of, status_of
+from dat_cli.hub.exceptions import kind_of, root_of, status_of
+from dat_cli.hub.session import session
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -67,10 +68,8 @@ def fetch(variant: str, folder: Path) -> Path:
 
 
 def _download(source: str, file: Path, progress: Progress | None) -> None:
-    from huggingface_hub import get_session
-
     plain = {"Accept-Encoding": "identity"}  # so that the bytes are as many as announced
-    with get_session().stream("GET", source, headers=plain, timeout=_SILENCE, follow_redirects=True) as answer:
+    with session().stream("GET", source, headers=plain, timeout=_SILENCE, follow_redirects=True) as answer:
         answer.raise_for_status()
         announced = int(answer.headers.get("Content-Length") or 0) or None
         advance = _bar(progress, file.name, announced)

@@ -12,36 +12,43 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dat_cli import __version__
 from dat_cli.errors import DatError
-from dat_cli.hub.exceptions import kind_of, retry_after, root_of, status_of
+from dat_cli.hub.addresses import check_endpoint
+from dat_cli.hub.exceptions import Kind, is_passing, kind_of, retry_after, root_of, status_of
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.problems import translate
-from dat_cli.hub.tokens import hide_token
+from dat_cli.hub.session import asking_once, session
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["gave_no_answer", "hide_token", "hub_api", "hub_errors", "is_offline", "named_bar", "patiently", "status_of"]
-
 T = TypeVar("T")
 
-_SILENCE = 60.0
-"""Seconds without a byte until a request is given up; the client itself would wait for ever."""
 _LONGEST_WAIT = 60.0
 """Seconds; who asks to wait longer than this is not asked again."""
+_NO_STATUS: dict[Kind, str] = {
+    "broken": "the connection broke",
+    "garbled": "the answer makes no sense",
+    "short": "a file arrived incomplete",
+}
+_LOG = logging.getLogger("dat.hub")
 
 
 def hub_api() -> HfApi:
     """The client, for the Hub that ``HF_ENDPOINT`` names.
 
     It reports progress on a terminal only, and does not log: what matters is raised, and comes out in our words.
+
+    Raises:
+        HubError: That can be no address of a Hub, or a proxy that is set cannot be used.
     """
-    from huggingface_hub import HfApi, constants, get_session
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not _is_terminal():
         disable_progress_bars()
-    get_session().timeout = _SILENCE
+    check_endpoint()
+    session()
     return HfApi(endpoint=constants.ENDPOINT, library_name="dat-cli", library_version=__version__)
 
 
@@ -68,10 +75,10 @@ def is_offline() -> bool:
 
 @contextmanager
 def hub_errors(repo: RepoName | None, doing: str) -> Iterator[None]:
-    """Raise whatever the client or the network raise as one line of ours.
+    """Raise whatever the client or the network raise as one line of ours, and let the client ask once only.
 
-    Errors of the disk pass through, as do our own. Nothing of the old exception is shown, not even in a traceback:
-    its requests hold the token.
+    Errors of this machine pass through, as do our own. Of an exception that has met the network nothing is shown, not
+    even in a traceback: its requests hold the token.
 
     Args:
         repo: The repository that it is about.
@@ -81,18 +88,21 @@ def hub_errors(repo: RepoName | None, doing: str) -> Iterator[None]:
         HubError: In place of every exception about the Hub.
     """
     try:
-        yield
+        with asking_once():
+            yield
     except DatError:
         raise
     except Exception as error:
         problem = translate(error, repo, doing)
         if problem is None:
             raise
-        raise problem from None
+        raise problem from (error if _may_be_a_bug(error) else None)
 
 
 def patiently(call: Callable[[], T], *, attempts: int = 3, pause: float = 0.5) -> T:
-    """Ask again when the connection broke, or the Hub answered 408, 429 or 5xx. Only for what may be asked twice.
+    """Ask again when what went wrong may pass, and say so. Only for what may be asked twice.
+
+    After silence, which is long already, it is asked once more only.
 
     Args:
         call: The request.
@@ -102,26 +112,34 @@ def patiently(call: Callable[[], T], *, attempts: int = 3, pause: float = 0.5) -
     for attempt in range(attempts - 1):
         try:
             return call()
-        except Exception as error:  # noqa: PERF203 - each round waits for a server
-            wait = retry_after(error)
-            if not _is_passing(error) or (wait or 0) > _LONGEST_WAIT:
+        except Exception as raised:  # noqa: PERF203 - each round waits for a server
+            error = root_of(raised)
+            wait, is_silence = retry_after(error), kind_of(error) == "timeout"
+            if not is_passing(error) or (is_silence and attempt > 0) or (wait or 0) > _LONGEST_WAIT:
                 raise
+            _LOG.info("%s", _why_again(error, wait))
             time.sleep(pause * 2**attempt if wait is None else wait)
     return call()
 
 
 def gave_no_answer(error: Exception) -> bool:
     """Whether the Hub was not reached, or only said that it cannot work now (5xx); a refusal is an answer."""
-    error = root_of(error)
-    status = status_of(error)
-    return status >= 500 if status is not None else kind_of(error) in ("unreachable", "broken", "timeout")
+    return kind_of(root_of(error)) in ("unreachable", "broken", "timeout", "failing")
 
 
-def _is_passing(error: Exception) -> bool:
+def _why_again(error: Exception, wait: float | None) -> str:
     status = status_of(error)
+    if wait is not None:
+        return f"the server answered {status} and asks to wait {wait:.0f} seconds; trying again then"
     if status is not None:
-        return status in (408, 429) or status >= 500
-    return kind_of(error) in ("unreachable", "broken", "timeout", "short", "garbled")
+        return f"the server answered {status}; trying again"
+    return f"{_NO_STATUS.get(kind_of(error), 'no answer')}; trying again"
+
+
+def _may_be_a_bug(error: Exception) -> bool:
+    """Whether it is one that any code raises: a mistake, of the client's or ours, which only a traceback can tell."""
+    root = root_of(error)
+    return type(root).__module__ == "builtins" and kind_of(root) == "other"
 
 
 def _is_terminal() -> bool:

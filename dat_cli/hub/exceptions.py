@@ -6,46 +6,89 @@ of their classes. What a server says is shown as ASCII of bounded length; header
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from dat_cli.hub.addresses import is_of_hub
 from dat_cli.hub.tokens import hide_token
 
 Kind = Literal[
-    "offline", "login", "answer", "timeout", "unreachable", "broken", "token", "address", "short", "garbled", "other"
-]
+    "offline", "login", "token", "address", "gated", "revision", "file",
+    "timeout", "unreachable", "broken", "garbled", "short",
+    "unauthorized", "forbidden", "missing", "changed", "busy", "failing", "storage", "answer", "other",
+]  # fmt: skip
 
 # The first whose class is met decides; a class stands before those that it inherits from.
-_KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+_BY_CLASS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("offline", ("OfflineModeIsEnabled",)),
     ("login", ("LocalTokenNotFoundError",)),
     ("token", ("LocalProtocolError", "UnicodeEncodeError")),  # a header that cannot be sent: only the token is a user's
     ("address", ("UnsupportedProtocol", "InvalidURL", "MissingSchema", "InvalidSchema")),
+    ("gated", ("GatedRepoError",)),
+    ("revision", ("RevisionNotFoundError",)),
+    ("file", ("RemoteEntryNotFoundError",)),
     ("timeout", ("TimeoutException", "Timeout", "TimeoutError")),
     ("unreachable", ("ConnectError", "ProxyError", "ConnectionRefusedError", "SSLError", "gaierror")),
     ("garbled", ("JSONDecodeError",)),
     ("broken", ("NetworkError", "ProtocolError", "ConnectionError", "ChunkedEncodingError", "DecodingError")),
 )
-_WRAPPERS = ("LocalEntryNotFoundError", "RevisionResolutionError", "ValueError", "IncompleteSnapshotError")
-LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3", "hf_xet")
+_BY_STATUS: dict[int, Kind] = {
+    401: "unauthorized", 403: "forbidden", 404: "missing", 408: "failing", 412: "changed", 429: "busy",
+}  # fmt: skip
+_PASSING: tuple[Kind, ...] = (
+    "timeout", "unreachable", "broken", "garbled", "short", "busy", "failing", "storage",
+)  # fmt: skip
+_WRAPPERS = (
+    "Unanswered", "RuntimeError", "ValueError",
+    "LocalEntryNotFoundError", "RevisionResolutionError", "IncompleteSnapshotError",
+)  # fmt: skip
 
 
 def root_of(error: Exception) -> Exception:
-    """The exception that the client had before it raised a general one, such as "not found on this machine"."""
+    """The exception that there was before a general one was raised, such as "not found on this machine"."""
     while isinstance(error.__cause__, Exception) and type(error).__name__ in _WRAPPERS:
         error = error.__cause__
     return error
 
 
 def kind_of(error: Exception) -> Kind:
-    """What kind of problem it is, by the names of its classes."""
-    if status_of(error) is not None:
-        return "answer"
-    names = names_of(error)
-    for kind, classes in _KINDS:
+    """What kind of problem it is: by the names of its classes, or by the status that a server answered."""
+    names, status = names_of(error), status_of(error)
+    if "HfHubHTTPError" in names and is_of_storage(error) and status is not None and not is_passing_status(status):
+        return "storage"
+    for kind, classes in _BY_CLASS:
         if names & set(classes):
             return kind
+    if status is not None:
+        return "failing" if status >= 500 else _BY_STATUS.get(status, "answer")
     return "short" if str(error).startswith("Consistency check failed") else "other"
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may succeed soon. A link to the storage expires, and asking again brings a new one."""
+    return kind_of(error) in _PASSING
+
+
+def is_passing_status(status: int) -> bool:
+    """Whether the server says that it cannot answer now: 408, 429 and 5xx."""
+    return status in (408, 429) or status >= 500
+
+
+def is_of_machine(error: Exception) -> bool:
+    """Whether it is about this machine: the disk, memory, the installation, a home folder that is not known."""
+    if isinstance(error, RuntimeError):
+        return "home directory" in str(error)
+    if isinstance(error, OSError) and type(error).__module__ == "builtins":
+        return kind_of(error) == "other"
+    return isinstance(error, MemoryError | ImportError)
+
+
+def is_of_storage(error: Exception) -> bool:
+    """Whether it was not the Hub itself that was asked, but the place where it keeps large files."""
+    request = _request(error)
+    return request is not None and (request.method == "PUT" or not is_of_hub(str(request.url)))
 
 
 def status_of(error: BaseException) -> int | None:
@@ -57,10 +100,9 @@ def status_of(error: BaseException) -> int | None:
 def retry_after(error: BaseException) -> float | None:
     """Seconds that the server asks to wait; None when it does not say."""
     headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        return max(0.0, float(headers.get("Retry-After", "")))
-    except ValueError:  # not said, or as a date
-        return None
+    plainly = re.fullmatch(r"\s*(\d{1,7})\s*", headers.get("Retry-After", ""))
+    found = plainly or re.search(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d{1,7})\b", headers.get("RateLimit", ""))
+    return float(found[1]) if found else None
 
 
 def sent_token(error: Exception) -> bool:
@@ -75,7 +117,12 @@ def is_write(error: Exception) -> bool:
 
 def path_of(error: Exception) -> str:
     """Path of the request's address."""
-    return urlsplit(str(getattr(_request(error), "url", ""))).path
+    return urlsplit(address_of(error)).path
+
+
+def address_of(error: Exception) -> str:
+    """The address that was asked; empty where that is not known."""
+    return str(getattr(_request(error), "url", ""))
 
 
 def server_words(error: Exception) -> str:
@@ -101,18 +148,8 @@ def names_of(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-def is_of_library(error: Exception) -> bool:
-    """Whether it arose in the client: an exception of its own, or any other when ours is not the innermost code."""
-    if any(kind.__module__.partition(".")[0] in LIBRARIES for kind in type(error).__mro__):
-        return True
-    if isinstance(error, OSError | MemoryError | ImportError):  # the disk, the machine, the installation
-        return False
-    trace, module = error.__traceback__, ""
-    while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        trace = trace.tb_next
-    return not module.startswith("dat_cli")
-
-
 def _request(error: Exception) -> Any:
-    return getattr(getattr(error, "response", None), "request", None)
+    response = getattr(error, "response", None)
+    with suppress(RuntimeError):  # of httpx, for a request that is not known
+        return getattr(error if response is None else response, "request", None)
+    return None

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dat_cli.errors import HubError
-from dat_cli.hub.client import hide_token, hub_api, hub_errors, patiently
-from dat_cli.hub.names import RepoName, parse_repo
+from dat_cli.hub.client import hub_api, hub_errors, patiently
+from dat_cli.hub.names import RepoName
+from dat_cli.hub.tokens import hide_token
 
 if TYPE_CHECKING:
     from tests.conftest import Hub
@@ -149,19 +150,6 @@ def test_a_web_page_in_place_of_the_hub(hub: Hub) -> None:
     assert "is not what a Hub answers" in refused(look())
 
 
-@pytest.mark.parametrize("address", ["huggingface.co", "ftp://huggingface.co", "http://", "\x1b[2J"])
-def test_an_address_that_is_none(hub: Hub, address: str) -> None:
-    hub.use(HF_ENDPOINT=address)
-    assert "cannot pull tester/cats" in refused(look())
-
-
-def test_a_password_in_the_address_is_not_shown(hub: Hub) -> None:
-    hub.use(HF_ENDPOINT="http://me:password123@127.0.0.1:9")
-    line = refused(look())
-    assert "password123" not in line
-    assert "http://127.0.0.1:9" in line
-
-
 @pytest.mark.parametrize("said", ["\u00e9\u202e" + "word " * 500, "\x1b[2J" * 3, f"your token is {SECRET}"])
 def test_words_of_a_server_are_shown_harmless_and_short(hub: Hub, said: str) -> None:
     hub.use(HF_TOKEN=SECRET)
@@ -178,12 +166,34 @@ def test_an_answer_of_another_shape(hub: Hub, answer: bytes) -> None:
     assert "the client of the Hub fails with" in refused(look())
 
 
-def test_errors_of_the_disk_and_of_our_code_pass_through() -> None:
+def test_errors_of_this_machine_pass_through() -> None:
     with pytest.raises(OSError, match="No space") as caught, hub_errors(CATS, "pull"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.errno == errno.ENOSPC
-    with pytest.raises(AttributeError), hub_errors(CATS, "pull"):
-        parse_repo(None)  # type: ignore[arg-type] # a mistake of ours, which must stay one
+    with pytest.raises(RuntimeError, match="home directory"), hub_errors(CATS, "pull"):
+        Path("~nosuchuser/x").expanduser()
+
+
+def test_a_bug_is_one_line_and_can_be_found_in_the_traceback() -> None:
+    with pytest.raises(HubError, match="the client of the Hub fails with") as caught, hub_errors(CATS, "pull"):
+        raise KeyError("a bug")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_the_storage_behind_the_hub_is_told_from_the_hub(hub: Hub, status: int) -> None:
+    hub.plant("tester/cats", "model.safetensors", b"x" * 100, lfs=True)
+    hub.use(HF_TOKEN=None)
+    hub.fault("GET /_cdn", "status", times=9, status=status)
+    line = refused(lambda: hub_api().hf_hub_download("tester/cats", "model.safetensors"))
+    assert f"the storage behind the Hub refused the request ({status}); try again" in line
+
+
+def test_a_link_to_the_storage_that_has_expired_is_asked_for_again(hub: Hub) -> None:
+    hub.plant("tester/cats", "model.safetensors", b"x" * 100, lfs=True)
+    hub.fault("GET /_cdn", "status", status=403)
+    api = hub_api()
+    assert Path(patiently(lambda: api.hf_hub_download("tester/cats", "model.safetensors"))).stat().st_size == 100
 
 
 def test_patience_ends(hub: Hub) -> None:
@@ -201,13 +211,17 @@ def test_a_refusal_is_not_asked_again(hub: Hub) -> None:
     assert len(hub.log()) == 1
 
 
-def test_the_server_says_how_long_to_wait(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_says_how_long_to_wait(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dat")
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)
     hub.plant("tester/cats", "config.json", b"{}")
     hub.fault("GET /api/models", "status", status=429, headers={"Retry-After": "7"})
     patiently(look())
     assert waited == [7.0]
+    assert "asks to wait 7 seconds" in caplog.text
     hub.fault("GET /api/models", "status", status=429, headers={"Retry-After": "3600"})
     assert "try again in 3600 seconds" in refused(lambda: patiently(look()))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,21 @@ def planned(folder: Path, repo: RepoName = REPO, value: float = 1.0, config: Wei
 def pushed(folder: Path, *, repo: RepoName = REPO, value: float = 1.0, **options: Any) -> Pushed:
     with planned(folder, repo, value) as plan:
         return push(plan, message="Upload", **options)
+
+
+@contextmanager
+def somebody_else(hub: Hub, path: str, does: Callable[[], object]) -> Iterator[None]:
+    """Somebody who does something as soon as the Hub has answered a request for such a path."""
+
+    def wait_and_do() -> None:
+        while not any(path in request["path"] for request in hub.log()):
+            time.sleep(0.02)
+        does()
+
+    thread = threading.Thread(target=wait_and_do)
+    thread.start()
+    yield
+    thread.join()
 
 
 @pytest.fixture
@@ -103,8 +119,8 @@ def test_who_is_not_logged_in_learns_it_without_a_request(hub: Hub, tmp_path: Pa
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        ("hf_read", "may not write"),
-        ("hf_other", "may not write"),
+        ("hf_read", "your token is read-only; you are logged in as tester"),
+        ("hf_other", "it belongs to somebody else; you are logged in as other; push to other/cats"),
         ("hf_wrong", "does not accept your token"),
     ],
 )
@@ -138,6 +154,25 @@ def test_a_lost_answer_to_the_commit_is_not_an_error(hub: Hub, tmp_path: Path) -
     assert titles(hub) == ["Upload", "initial commit"]
 
 
+def test_who_pushes_on_top_of_a_lost_answer_gets_neither_our_address_nor_our_tag(hub: Hub, tmp_path: Path) -> None:
+    hub.fault("POST .*/commit/", "lost")
+    hub.fault("GET .*/revision/main", "delay", seconds=1.0)  # we look at the head after
+
+    with somebody_else(hub, "/commit/", lambda: hub.plant(REPO.id, "notes.txt", b"mine")):
+        done = pushed(tmp_path, tag="v1")
+    assert titles(hub) == ["plant", "Upload", "initial commit"]
+    assert done.commit == hub.commits(REPO.id)[1]["id"] == hub.commits(REPO.id, "v1")[0]["id"]
+
+
+def test_somebody_elses_commit_is_not_taken_for_ours(hub: Hub, tmp_path: Path) -> None:
+    hub.fault("POST .*/commit/", "status", status=412)
+    hub.fault("GET .*/revision/main", "delay", seconds=1.0)
+    meanwhile = somebody_else(hub, "/commit/", lambda: hub.plant(REPO.id, "notes.txt", b"mine"))
+    with meanwhile, pytest.raises(HubError, match="somebody else has changed"):
+        pushed(tmp_path)
+    assert titles(hub) == ["plant", "initial commit"]
+
+
 @pytest.mark.usefixtures("hasty")
 def test_after_an_answer_that_was_lost_altogether_a_second_push_makes_no_commit(hub: Hub, tmp_path: Path) -> None:
     hub.fault("POST .*/commit/", "lost")
@@ -166,17 +201,9 @@ def test_who_pushes_meanwhile_is_not_overwritten(hub: Hub, tmp_path: Path) -> No
     hub.clear()
     hub.fault("POST .*/preupload/", "delay", seconds=1.0)
 
-    def somebody_else() -> None:
-        while not any("refs" in request["path"] for request in hub.log()):
-            time.sleep(0.02)
-        time.sleep(0.3)
-        hub.plant(REPO.id, "notes.txt", b"mine")
-
-    thread = threading.Thread(target=somebody_else)
-    thread.start()
-    with pytest.raises(HubError, match="somebody else has changed the repository meanwhile"):
+    meanwhile = somebody_else(hub, "/revision/", lambda: hub.plant(REPO.id, "notes.txt", b"mine"))
+    with meanwhile, pytest.raises(HubError, match="somebody else has changed the repository meanwhile"):
         pushed(tmp_path, value=2.0)
-    thread.join()
     assert titles(hub) == ["plant", "Upload", "initial commit"]
     pushed(tmp_path, value=2.0)
     assert titles(hub)[0] == "Upload"
@@ -206,6 +233,59 @@ def test_a_passing_fault_is_waited_for(match: str, kind: str, hub: Hub, tmp_path
     assert any(request["fault"] for request in hub.log())
     assert titles(hub, "v1") == ["Upload", "initial commit"]
     assert hub.commits(REPO.id, "next")[0]["id"] == done.commit
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "the storage behind the Hub refused the request (400)"),
+        (403, "the storage behind the Hub refused the request (403)"),
+        (429, "the storage behind the Hub answers no more requests for now"),
+        (503, "the storage behind the Hub answered 503"),
+    ],
+)
+def test_an_upload_that_the_storage_refuses(status: int, words: str, hub: Hub, tmp_path: Path) -> None:
+    hub.fault("PUT /_lfs/", "status", status=status)
+    pushed(tmp_path)  # a new link is asked for
+    hub.fault("PUT /_lfs/", "status", times=99, status=status)
+    with pytest.raises(HubError, match=re.escape(words)):
+        pushed(tmp_path, value=2.0)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("kind", ["drop", "lost"])
+def test_an_upload_whose_connection_breaks(kind: str, hub: Hub, tmp_path: Path) -> None:
+    hub.fault("PUT /_lfs/", kind)
+    pushed(tmp_path)
+    hub.fault("PUT /_lfs/", "drop", times=99)
+    with pytest.raises(HubError, match=r"the connection to the storage behind the Hub at .* broke"):
+        pushed(tmp_path, value=2.0)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_upload_whose_arrival_is_doubted(hub: Hub, tmp_path: Path) -> None:
+    hub.fault("POST /_lfs/", "status", status=503)
+    pushed(tmp_path)
+    hub.fault("POST /_lfs/", "status", status=404)
+    with pytest.raises(HubError, match=r"the Hub answered 404 \(Injected fault\)"):
+        pushed(tmp_path, value=2.0)
+
+
+@pytest.mark.parametrize("match", ["POST .*/preupload/", "HEAD .*README.md", "PUT /_lfs/", "POST .*/lfs/objects/batch"])
+def test_what_fails_for_good_is_told_soon(
+    match: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dat")
+    hub.plant(REPO.id, "README.md", b"# Mine")
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    hub.fault(match, "status", times=99)
+    with pytest.raises(HubError, match="answered 500"):
+        pushed(tmp_path)
+    assert sum(waited) < 10
+    assert len([request for request in hub.log() if request["fault"]]) == len(waited) + 1
+    assert caplog.text.count("the server answered 500; trying again") == len(waited)
 
 
 @pytest.mark.usefixtures("hub")
@@ -262,6 +342,25 @@ def test_a_tag_that_cannot_be_set_does_not_hide_the_push(hub: Hub, tmp_path: Pat
     hub.clear()
     assert pushed(tmp_path, tag="v1").unchanged
     assert titles(hub, "v1") == ["Upload", "initial commit"]
+
+
+def test_a_tag_or_a_branch_that_is_not_there_though_it_was_acknowledged(hub: Hub, tmp_path: Path) -> None:
+    hub.serve(f"/api/models/{REPO.id}/branch/next", b"{}")
+    with pytest.raises(HubError, match="says that tester/cats has a new branch 'next', but it has none"):
+        pushed(tmp_path, repo=replace(REPO, revision="next"))
+    commit = pushed(tmp_path).commit
+    hub.serve(f"/api/models/{REPO.id}/tag/{commit}", b"{}")
+    with pytest.raises(HubError, match=f"{commit} was pushed to tester/cats, but it has no tag 'v1'"):
+        pushed(tmp_path, tag="v1")
+
+
+def test_a_tag_that_somebody_sets_meanwhile(hub: Hub, tmp_path: Path) -> None:
+    first = hub.plant(REPO.id, "config.json", b"{}")
+    hub.fault("POST .*/commit/", "delay", seconds=0.5)
+    api = HfApi()
+    meanwhile = somebody_else(hub, "preupload", lambda: api.create_tag(REPO.id, tag="v1", revision=first))
+    with meanwhile, pytest.raises(HubError, match=f"somebody has set the tag 'v1' on {first[:12]}"):
+        pushed(tmp_path, tag="v1")
 
 
 def test_a_card_that_somebody_wrote_there_is_kept(hub: Hub, tmp_path: Path) -> None:
