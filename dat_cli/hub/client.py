@@ -114,10 +114,11 @@ def patiently(call: Callable[[], T], *, attempts: int = 3, pause: float = 0.5) -
             return call()
         except Exception as raised:  # noqa: PERF203 - each round waits for a server
             error = root_of(raised)
-            wait, is_silence = retry_after(error), kind_of(error) == "timeout"
-            if not is_passing(error) or (is_silence and attempt > 0) or (wait or 0) > _LONGEST_WAIT:
+            kind, wait = kind_of(error), retry_after(error)
+            if not is_passing(error) or (kind == "timeout" and attempt > 0) or (wait or 0) > _LONGEST_WAIT:
                 raise
-            _LOG.info("%s", _why_again(error, wait))
+            if kind != "unreachable":  # which is known at once, and told soon
+                _LOG.info("%s", _why_again(error, wait))
             time.sleep(pause * 2**attempt if wait is None else wait)
     return call()
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import re
 import sys
+import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from dat_cli.weights.config import WeightsConfig
 
 log = logging.getLogger("dat.push")
+
+_LONGEST_LICENSE = 100
 
 
 def main(args: list[str]) -> int:
@@ -79,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--message", metavar="TEXT", help="what the commit says; its first line is the title")
     add("--license", metavar="ID", help="licence of the weights as the Hub spells it, such as apache-2.0")
     add("--dataset", metavar="ID", help="training data on the Hub, as owner/name")
-    add("--dry_run", action="store_true", help="print the files and the card; send nothing and ask the Hub nothing")
+    add("--dry_run", action="store_true", help="print the files and the card, and send nothing")
     add("--overwrite_card", action="store_true", help="replace a README.md that somebody wrote there")
     add("--owner", help="whose repository on the Hub the name of a published variant means")
     add("--yes", action="store_true", help="do not ask")
@@ -101,27 +104,49 @@ def _check(options: argparse.Namespace, repo: RepoName) -> None:
     Raises:
         UsageError: A name cannot be.
     """
-    if repo.revision is not None and re.fullmatch(r"[0-9a-f]{7,40}", repo.revision):
-        raise UsageError(f"--revision {repo.revision} looks like a commit", hint="give the name of a branch")
+    branch = repo.revision or MAIN
+    _check_name("--revision", branch, "a branch")
     if options.tag is not None:
         replace(repo, revision=options.tag)  # a tag obeys the rules of a revision
-        if options.tag == (repo.revision or MAIN):
+        _check_name("--tag", options.tag, "a tag")
+        if options.tag == branch:
             raise UsageError(f"--tag {options.tag} is the branch itself", hint="give --tag another name")
-    if options.message is not None and not options.message.strip():
-        raise UsageError("--message is empty", hint="leave it out for a message of our own")
+    if options.message is not None:
+        _check_message(options.message)
+    if options.license is not None and not (options.license.strip() and options.license.isprintable()):
+        raise UsageError(f"--license {ascii(options.license)[:80]} is no licence's name", hint="such as apache-2.0")
+    if options.license is not None and len(options.license) > _LONGEST_LICENSE:
+        raise UsageError(
+            f"--license has {len(options.license)} letters", hint="give its short name, such as apache-2.0"
+        )
     if options.dataset is not None and not re.fullmatch(r"(?a:\w[\w.-]*)(?a:/\w[\w.-]*)?", options.dataset):
         raise UsageError(f"--dataset {ascii(options.dataset)[:120]} is no data set's name", hint="give owner/name")
+
+
+def _check_name(option: str, name: str, what: str) -> None:
+    if re.fullmatch(r"[0-9a-f]{7,40}", name):
+        raise UsageError(f"{option} {name} looks like a commit", hint=f"give the name of {what}")
+    if name.startswith("refs/"):
+        raise UsageError(f"{option} {name} begins with refs/", hint=f"give the name of {what} without it")
+
+
+def _check_message(message: str) -> None:
+    if not message.strip():
+        raise UsageError("--message is empty", hint="leave it out for a message of our own")
+    if any(unicodedata.category(sign) in ("Cc", "Cs") and sign != "\n" for sign in message):
+        raise UsageError("--message holds a control character", hint="plain text and line breaks are possible")
 
 
 def _licensed(config: WeightsConfig, name: str | None) -> WeightsConfig:
     if name is None:
         return config
+    licensed = replace(config, license=name)
     if name.lower() not in LICENSES:
         near = did_you_mean(name.lower(), LICENSES)
         log.warning(
             "the Hub does not know the licence %s and shows it as 'other'%s", ascii(name), f"; {near}" if near else ""
         )
-    return replace(config, license=name)
+    return licensed
 
 
 def _files(plan: Plan, *, hashes: bool) -> str:
