@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -135,6 +136,24 @@ def test_who_may_not_write_sends_nothing(token: str, words: str, is_there: bool,
     assert not any("digest" in vars(file) for file in plan.files)  # that would take long
     assert token not in str(caught.value)
     assert not any("preupload" in request["path"] for request in hub.log())
+
+
+@pytest.mark.parametrize(
+    ("about_me", "words"),
+    [
+        ({"name": "me", "orgs": [{"name": "Tester"}], "auth": {"accessToken": {"role": "read"}}}, "token is read-only"),
+        ({"name": "me", "orgs": [], "auth": {"accessToken": {"role": "read"}}}, "you are logged in as me"),
+        ({"name": "tester", "orgs": [], "auth": {"accessToken": {"role": "fineGrained"}}}, "your token may not write"),
+        ([], "your token may not write"),
+    ],
+)
+def test_why_writing_is_forbidden_is_asked_as_the_hub_answers_it(
+    about_me: object, words: str, hub: Hub, tmp_path: Path
+) -> None:
+    hub.serve("/api/whoami-v2", json.dumps(about_me).encode())
+    hub.use(HF_TOKEN="hf_read")
+    with pytest.raises(HubError, match=words):
+        pushed(tmp_path)
 
 
 def test_no_network_and_offline_mode_are_said(hub: Hub, tmp_path: Path) -> None:
