@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from dat_cli.catalog import get_variant
 from dat_cli.errors import HubError
-from dat_cli.hub.client import is_offline, patiently
-from dat_cli.hub.exceptions import kind_of, root_of, status_of
-from dat_cli.hub.session import session
+from dat_cli.hub.client.api import is_offline, patiently
+from dat_cli.hub.client.exceptions import kind_of, root_of, status_of
+from dat_cli.hub.client.session import session
 
 if TYPE_CHECKING:
     from rich.progress import Progress

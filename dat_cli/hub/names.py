@@ -15,6 +15,7 @@ _NAME = re.compile(rf"({_PART})/({_PART})", re.ASCII)
 # What git refuses in the name of a branch or tag. It also keeps a revision inside the cache's folder of revisions.
 _NO_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[-/@.]|/\.|[/.]$|\.lock(?:/|$)|[^\x00-\x7f]")
 _MAX_REVISION = 250
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ def parse_repo(reference: str) -> RepoName | None:
             raise UsageError(f"{_shown(reference)} names no Hub repository", hint=f"it looks like {PREFIX}owner/name")
         return None
     return RepoName(found[1], found[2], revision if at else None)
+
+
+def is_commit(text: object) -> bool:
+    """Whether it is the full name of a commit."""
+    return isinstance(text, str) and _COMMIT.fullmatch(text) is not None
 
 
 def _check_revision(revision: str) -> None:

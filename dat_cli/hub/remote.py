@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dat_cli.errors import HubError
-from dat_cli.hub.cache import is_commit
-from dat_cli.hub.client import patiently
+from dat_cli.hub.client.api import patiently
 from dat_cli.hub.digest import digest
-from dat_cli.hub.names import RepoName
+from dat_cli.hub.names import RepoName, is_commit
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

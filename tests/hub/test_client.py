@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dat_cli.errors import HubError
-from dat_cli.hub.client import hub_api, hub_errors, patiently
+from dat_cli.hub.client.api import hub_api, hub_errors, patiently
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.tokens import hide_token
 

@@ -18,7 +18,7 @@ from dat_cli.catalog import Preprocessing
 from dat_cli.errors import UsageError
 from dat_cli.hub.card import is_generated, render_card
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.plan import Plan, plan_push
+from dat_cli.hub.push.plan import Plan, plan_push
 from dat_cli.weights import WeightsConfig, read_config
 from dat_cli.weights.layout import write_layout
 

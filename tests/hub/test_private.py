@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dat_cli.catalog import Preprocessing
-from dat_cli.hub.private import for_others
+from dat_cli.hub.push.private import for_others
 from dat_cli.weights import WeightsConfig
 
 

@@ -20,8 +20,8 @@ from dat_cli.catalog import Preprocessing
 from dat_cli.errors import HubError, UsageError
 from dat_cli.hub.card import is_generated
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.plan import Plan, plan_push
 from dat_cli.hub.push import Pushed, push
+from dat_cli.hub.push.plan import Plan, plan_push
 from dat_cli.weights import WeightsConfig
 from dat_cli.weights.layout import write_layout
 

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import hf_hub_download
 
 from dat_cli.errors import HubError
-from dat_cli.hub.client import hub_api, hub_errors, patiently
+from dat_cli.hub.client.api import hub_api, hub_errors, patiently
 
 if TYPE_CHECKING:
     from tests.conftest import Hub
@@ -66,7 +66,7 @@ def test_silence_is_borne_twice(hub: Hub, waited: list[float], caplog: pytest.Lo
 
 
 def test_a_request_has_an_end_although_the_client_sets_none(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dat_cli.hub.session._SILENCE_OF_READS", 0.3)
+    monkeypatch.setattr("dat_cli.hub.client.session._SILENCE_OF_READS", 0.3)
     hub.fault("GET .*/whoami", "delay", seconds=2)
     with pytest.raises(HubError, match="did not answer in time"), hub_errors(None, "ask"):
         hub_api().whoami()

@@ -14,12 +14,12 @@ from dat_cli.cli.options import PlainParser
 from dat_cli.cli.output import Column
 from dat_cli.cli.tables import render_table
 from dat_cli.errors import UsageError, did_you_mean
-from dat_cli.hub.access import require_login
 from dat_cli.hub.card.licenses import LICENSES
 from dat_cli.hub.names import RepoName, parse_repo
-from dat_cli.hub.plan import Plan, plan_push
 from dat_cli.hub.push import Pushed, push
-from dat_cli.hub.refs import MAIN
+from dat_cli.hub.push.access import require_login
+from dat_cli.hub.push.plan import Plan, plan_push
+from dat_cli.hub.push.refs import MAIN
 
 if TYPE_CHECKING:
     from dat_cli.weights.config import WeightsConfig

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dat_cli.errors import HubError
-from dat_cli.hub.change import Change
-from dat_cli.hub.client import patiently
-from dat_cli.hub.exceptions import plain
+from dat_cli.hub.client.api import patiently
+from dat_cli.hub.client.exceptions import plain
 from dat_cli.hub.names import RepoName
+from dat_cli.hub.push.change import Change
 from dat_cli.hub.remote import read_tree
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dat_cli.errors import HubError, UsageError
-from dat_cli.hub.access import open_repository, require_login
-from dat_cli.hub.addresses import endpoint
-from dat_cli.hub.change import Change, is_somebodys_card
-from dat_cli.hub.client import hub_api, hub_errors, patiently
-from dat_cli.hub.commit import make_commit
+from dat_cli.hub.client.addresses import endpoint
+from dat_cli.hub.client.api import hub_api, hub_errors, patiently
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.plan import Plan
-from dat_cli.hub.refs import MAIN, read_refs
+from dat_cli.hub.push.access import open_repository, require_login
+from dat_cli.hub.push.change import Change, is_somebodys_card
+from dat_cli.hub.push.commit import make_commit
+from dat_cli.hub.push.plan import Plan
+from dat_cli.hub.push.refs import MAIN, read_refs
 from dat_cli.hub.remote import read_tree
 from dat_cli.hub.tokens import hide_token
 

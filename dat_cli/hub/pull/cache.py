@@ -11,16 +11,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from dat_cli.hub.names import RepoName
+from dat_cli.hub.names import RepoName, is_commit
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-
-def is_commit(text: object) -> bool:
-    """Whether it is the full name of a commit."""
-    return isinstance(text, str) and _COMMIT.fullmatch(text) is not None
 
 
 def snapshot(repo: RepoName, commit: str) -> Path:

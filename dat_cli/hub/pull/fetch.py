@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dat_cli.errors import HubError, WeightsError
-from dat_cli.hub.cache import blob_name, forget, known_commit, remember_commit, snapshot
-from dat_cli.hub.client import gave_no_answer, hub_api, hub_errors, is_offline, named_bar, patiently
+from dat_cli.hub.client.api import gave_no_answer, hub_api, hub_errors, is_offline, named_bar, patiently
 from dat_cli.hub.digest import Digest, digest
-from dat_cli.hub.lookup import Contents, look_up, needed_shards
 from dat_cli.hub.names import RepoName
+from dat_cli.hub.pull.cache import blob_name, forget, known_commit, remember_commit, snapshot
+from dat_cli.hub.pull.lookup import Contents, look_up, needed_shards
+from dat_cli.hub.pull.resume import bring
 from dat_cli.hub.remote import HubFile
-from dat_cli.hub.resume import bring
 from dat_cli.weights.files import read_header
 from dat_cli.weights.layout import CARD, CONFIG, INDEX, is_layout, read_layout_config, weights_files
 

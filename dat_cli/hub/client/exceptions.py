@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from dat_cli.hub.addresses import is_of_hub
+from dat_cli.hub.client.addresses import is_of_hub
 from dat_cli.hub.tokens import hide_token
 
 Kind = Literal[

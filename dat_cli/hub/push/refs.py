@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dat_cli.errors import HubError
-from dat_cli.hub.client import patiently
+from dat_cli.hub.client.api import patiently
 from dat_cli.hub.names import RepoName
 
 if TYPE_CHECKING:

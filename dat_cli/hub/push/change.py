@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dat_cli.hub.card import is_generated
-from dat_cli.hub.plan import Plan, PlannedFile
+from dat_cli.hub.push.plan import Plan, PlannedFile
 from dat_cli.hub.remote import Tree, read_text
 from dat_cli.weights.layout import CARD, is_weights_file
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dat_cli.hub.cache import blob_path, lock_path
-from dat_cli.hub.client import hub_api, patiently
+from dat_cli.hub.client.api import hub_api, patiently
 from dat_cli.hub.names import RepoName
+from dat_cli.hub.pull.cache import blob_path, lock_path
 from dat_cli.hub.remote import HubFile
 
 _SHA256_DIGITS = 64

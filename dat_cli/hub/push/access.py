@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dat_cli.errors import HubError
-from dat_cli.hub.addresses import check_endpoint
-from dat_cli.hub.client import patiently
-from dat_cli.hub.exceptions import kind_of, plain, root_of
+from dat_cli.hub.client.addresses import check_endpoint
+from dat_cli.hub.client.api import patiently
+from dat_cli.hub.client.exceptions import kind_of, plain, root_of
+from dat_cli.hub.client.problems import LOG_IN, NEW_TOKEN
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.problems import LOG_IN, NEW_TOKEN
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dat_cli.errors import WeightsError
-from dat_cli.hub.client import hub_api
+from dat_cli.hub.client.api import hub_api
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.remote import HubFile, read_tree
 from dat_cli.weights.layout import CARD, CONFIG, INDEX, WEIGHTS, is_weights_file

@@ -14,7 +14,7 @@ from dat_cli.errors import UsageError
 from dat_cli.hub.card import is_generated, render_card
 from dat_cli.hub.digest import Digest, digest, pieces
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.private import for_others
+from dat_cli.hub.push.private import for_others
 from dat_cli.hub.tokens import hide_token
 from dat_cli.weights.config import WeightsConfig
 from dat_cli.weights.layout import CARD, is_layout, is_weights_file, write_layout

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dat_cli import __version__
 from dat_cli.errors import DatError
-from dat_cli.hub.addresses import check_endpoint
-from dat_cli.hub.exceptions import Kind, is_passing, kind_of, retry_after, root_of, status_of
+from dat_cli.hub.client.addresses import check_endpoint
+from dat_cli.hub.client.exceptions import Kind, is_passing, kind_of, retry_after, root_of, status_of
+from dat_cli.hub.client.problems import translate
+from dat_cli.hub.client.session import asking_once, session
 from dat_cli.hub.names import RepoName
-from dat_cli.hub.problems import translate
-from dat_cli.hub.session import asking_once, session
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

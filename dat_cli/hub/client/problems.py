@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 from dat_cli.errors import HubError
-from dat_cli.hub.addresses import endpoint, proxy_of, shown
-from dat_cli.hub.exceptions import (
+from dat_cli.hub.client.addresses import endpoint, proxy_of, shown
+from dat_cli.hub.client.exceptions import (
     Kind,
     address_of,
     is_of_machine,

@@ -13,8 +13,8 @@ from threading import Lock
 from typing import Any
 
 from dat_cli.errors import HubError
-from dat_cli.hub.addresses import proxies
-from dat_cli.hub.exceptions import is_passing, is_passing_status, plain
+from dat_cli.hub.client.addresses import proxies
+from dat_cli.hub.client.exceptions import is_passing, is_passing_status, plain
 
 _CONNECT = 10.0
 """Seconds until there is a connection."""
