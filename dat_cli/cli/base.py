@@ -15,7 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from dat_cli.catalog import Preprocessing, get_variant
+from dat_cli.catalog import get_variant
 from dat_cli.cli.output import quiet_libraries
 from dat_cli.cli.parser import DatArgumentParser, NamedConfig
 from dat_cli.cli.trainer import check_trainer, in_one_line, names_an_option, prefer_counts
@@ -121,19 +121,39 @@ class DatCLI(LightningCLI):
         """Take the network and the preprocessing of weights, unless options contradict them.
 
         Raises:
-            UsageError: The options name another architecture.
+            UsageError: The options ask for another network or another preparation of images, or the weights take other
+                channels than pictures have.
         """
-        config, model = weights.config, self.options.model
-        if "model.arch" in self.given and model.arch != config.architecture:
-            raise UsageError(
-                f"model.arch is {model.arch}, but {weights.name} holds a {config.architecture}",
-                hint="leave out model.arch, or a config that names it, or give other weights",
-            )
-        nominal = get_variant(config.architecture).image_size
-        model.arch = config.architecture
-        model.img_size = config.model_args.get("img_size", nominal)
-        model.window = config.model_args.get("window")
-        self.options.data.preprocessing = as_options(config.preprocessing)
+        check_channels(weights)
+        config, variant = weights.config, get_variant(weights.config.architecture)
+        model = {
+            "arch": config.architecture,
+            "img_size": config.model_args.get("img_size", variant.image_size),
+            "window": config.model_args.get("window", variant.window),
+        }
+        prepared = asdict(config.preprocessing)
+        said = {
+            **{f"model.{name}": value for name, value in model.items()},
+            **{f"data.preprocessing.{name}": value for name, value in prepared.items()},
+        }
+        for name, value in said.items():
+            self._check_agrees(name, value, weights)
+        for name, value in model.items():
+            self.options.model[name] = value
+        self.options.data.preprocessing = dict_to_namespace(prepared)
+
+    def _check_agrees(self, name: str, value: object, weights: Weights) -> None:
+        asked = self.options.get(name) if name in self.given else None
+        asked = tuple(asked) if isinstance(asked, list) else asked
+        if asked is None or asked == value:
+            return
+        option = name.rpartition(".")[2]
+        converts = f"dat convert {weights.name} OUT --{option} {asked}" if option in ("img_size", "window") else None
+        other = "leave it out, or a config that says it, or give other weights"
+        raise UsageError(
+            f"{name} is {printable(str(asked))}, but {weights.name} was made with {value}",
+            hint=f"convert the weights first: {converts}" if converts else other,
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer.
@@ -173,9 +193,15 @@ class DatCLI(LightningCLI):
             raise UsageError(f"trainer: {in_one_line(error)}") from error
 
 
-def as_options(preprocessing: Preprocessing) -> Namespace:
-    """Preprocessing as the parser holds it."""
-    return dict_to_namespace(asdict(preprocessing))
+def check_channels(weights: Weights) -> None:
+    """Refuse weights for what no picture is.
+
+    Raises:
+        UsageError: They take neither one channel nor three.
+    """
+    channels = weights.config.preprocessing.input_size[0]
+    if channels not in (1, 3):
+        raise UsageError(f"{weights.name} takes images of {channels} channels; pictures have 1 or 3")
 
 
 def absolute_folder(source: str) -> str:

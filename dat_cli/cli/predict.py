@@ -12,7 +12,7 @@ from typing import Any, get_args
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, add_owner
+from dat_cli.cli.base import DatCLI, add_owner, check_channels
 from dat_cli.cli.files import result_file
 from dat_cli.cli.parser import DatArgumentParser
 from dat_cli.data.walk import printable
@@ -94,6 +94,7 @@ class Predict(DatCLI):
         self.paths = ImagePaths(options.images)
         weights = DEFAULT if options.weights is None else options.weights
         self.weights = find_weights(weights, owner=options.owner)
+        check_channels(self.weights)
         if options.trainer.precision is None:
             options.trainer.precision = default_precision(options.trainer.accelerator)
         if options.trainer.num_nodes > 1 and not options.output:

@@ -145,7 +145,8 @@ class Classification(LightningModule):
     def weights_config(self, metrics: dict[str, float] | None = None) -> WeightsConfig:
         """What a file with these weights says about itself."""
         channels = self.preprocessing.input_size[0]
-        unusual = {"window": self.window, "in_chans": None if channels == 3 else channels}
+        window = None if self.window == get_variant(self.arch).window else self.window
+        unusual = {"window": window, "in_chans": None if channels == 3 else channels}
         return WeightsConfig(
             architecture=self.arch,
             classes=self.classes,

@@ -16,13 +16,15 @@ MAX_CLASSES = 100_000
 MAX_NAME = 500
 MAX_SIDE = 4096
 """Pixels; far beyond what the networks are used at, far below what exhausts a machine."""
+MAX_RESIZED = 8192
+"""Pixels of a side before the crop."""
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MODEL_ARGS: dict[str, tuple[type, float, float]] = {
     "img_size": (int, 32, MAX_SIDE),
     "window": (int, 1, 64),
     "in_chans": (int, 1, 64),
-    "drop_rate": (float, 0.0, 1.0),
-    "drop_path_rate": (float, 0.0, 1.0),
+    "drop_rate": (float, 0.0, 0.99),
+    "drop_path_rate": (float, 0.0, 0.99),
 }
 
 
@@ -59,7 +61,7 @@ class WeightsConfig:
         check_architecture(self.architecture)
         _check_classes(self.classes)
         _check_preprocessing(self.preprocessing)
-        _check_model_args(self.model_args, channels=self.preprocessing.input_size[0])
+        _check_model_args(self.model_args, self.architecture, channels=self.preprocessing.input_size[0])
         _check_metrics(self.metrics)
         for name in ("trained_on", "license", "origin", "origin_sha256"):
             if getattr(self, name) is not None:
@@ -163,17 +165,21 @@ def _check_preprocessing(p: Preprocessing) -> None:
         for value in values:
             _check_number(name, value, float, lowest, 100.0)
     _check_number("crop_pct", p.crop_pct, float, 0.1, 1.0)
+    if max(p.input_size[1:]) / p.crop_pct > MAX_RESIZED:
+        raise WeightsError(f"a crop of {p.crop_pct} of {max(p.input_size[1:])} pixels needs images that are too large")
     _check_choice("interpolation", p.interpolation, ("bicubic", "bilinear", "nearest"))
     _check_choice("crop_mode", p.crop_mode, ("squash", "center"))
 
 
-def _check_model_args(arguments: object, *, channels: int) -> None:
+def _check_model_args(arguments: object, architecture: str, *, channels: int) -> None:
     if not isinstance(arguments, dict):
         raise WeightsError(f"model_args is {shown(arguments)}, not a dictionary")
     for name, value in arguments.items():
         if name not in _MODEL_ARGS:
             raise WeightsError(f"unknown model argument {shown(name)}", hint=f"there are {', '.join(_MODEL_ARGS)}")
         _check_number(name, value, *_MODEL_ARGS[name])
+    if arguments.get("window", 1) % 2 == 0 and get_variant(architecture).generation == "dat_pp":
+        raise WeightsError(f"window is {arguments['window']}, but a neighbourhood of {architecture} has a centre")
     if arguments.get("in_chans", 3) != channels:
         raise WeightsError(f"the network takes {arguments.get('in_chans', 3)} channels, its input_size has {channels}")
 

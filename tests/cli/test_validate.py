@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from dat_cli.catalog import Preprocessing
 from dat_cli.cli.main import main
+from dat_cli.weights import WeightsConfig, write_weights
 
 ONE_BATCH = ["--trainer.limit_val_batches", "1", "--data.batch_size", "8"]
 
@@ -50,6 +53,35 @@ def test_the_table_has_scores_and_classes(trained_run: Path, capfd: pytest.Captu
     for word in ("digits", "images", "loss", "top-1", "top-5", "macro F1", "accuracy"):
         assert word in output
     assert "\x1b" not in output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--model.img_size", "64", "model.img_size is 64, but {run} was made with 32; convert the weights first"),
+        ("--model.window", "5", "model.window is 5, but {run} was made with 7; convert the weights first"),
+        ("--data.preprocessing.crop_pct", "0.5", "data.preprocessing.crop_pct is 0.5, but {run} was made with 1"),
+    ],
+)
+@pytest.mark.parametrize("command", ["validate", "fit"])
+def test_an_option_that_contradicts_the_weights_is_refused(
+    trained_run: Path, capfd: pytest.CaptureFixture[str], command: str, option: str, value: str, said: str
+) -> None:
+    assert main([command, "--weights", str(trained_run), option, value]) == 2
+    assert said.format(run=trained_run / "best.safetensors") in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["validate", "fit", "predict"])
+def test_weights_for_other_channels_than_pictures_have_are_refused(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    preprocessing = Preprocessing((4, 32, 32), mean=(0.5,) * 4, std=(0.5,) * 4)
+    config = WeightsConfig("dat_tiny", ("a", "b"), preprocessing, {"img_size": 32, "in_chans": 4})
+    write_weights(tmp_path / "four.safetensors", {}, config)
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    images = [str(tmp_path)] if command == "predict" else []
+    assert main([command, *images, "--weights", str(tmp_path / "four.safetensors")]) == 2
+    assert "takes images of 4 channels; pictures have 1 or 3" in capfd.readouterr().err
 
 
 def test_a_config_of_another_network_is_refused(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -213,6 +213,8 @@ WRONG: dict[str, tuple[str, object, str]] = {
     "enormous network": ("model_args", {"img_size": 10**6}, "outside of"),
     "model argument of a wrong type": ("model_args", {"img_size": "64"}, "not a whole number"),
     "other channels": ("model_args", {"in_chans": 1}, "takes 1 channels"),
+    "enormous resize": ("preprocessing", {"input_size": [3, 4096, 4096], "crop_pct": 0.1}, "too large"),
+    "nothing but dropout": ("model_args", {"drop_rate": 1.0}, "outside of"),
     "metric that is text": ("metrics", {"val_acc1": "high"}, "not a number"),
     "metric beyond all bounds": ("metrics", {"val_acc1": 10**400}, "outside of"),
     "metric that is NaN": ("metrics", {"val_acc1": math.nan}, "outside of"),

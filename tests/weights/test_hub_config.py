@@ -94,6 +94,7 @@ WRONG: dict[str, tuple[str, object, str]] = {
     "an extra argument": ("model_args", {"pretrained_cfg_overlay": {"url": "x"}}, "unknown model argument"),
     "arguments that are a list": ("model_args", ["img_size"], "not a dictionary"),
     "a network as wide as the world": ("model_args", {"img_size": 10**9}, "outside of"),
+    "a neighbourhood without a centre": ("model_args", {"window": 8}, "has a centre"),
     "other classes in the arguments": ("model_args", {"num_classes": 9}, "num_classes of model_args is 9"),
     "images as wide as the world": ("pretrained_cfg.input_size", [3, 10**6, 10**6], "outside of"),
     "mean that is NaN": ("pretrained_cfg.mean", [math.nan] * 3, "mean is nan"),
