@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dat_cli.errors import UsageError
+from dat_cli.errors import DatError, UsageError
 from dat_cli.weights.layout import CARD, CONFIG, is_weights_file
 
 
@@ -30,23 +30,34 @@ def layout_folder(out: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         _flush(temporary)
-        if place.exists():
-            _check_replaceable(out, place)  # again: filling it may have taken long
-            place.rename(former)
-        try:
-            temporary.rename(place)
-        except OSError:
-            if former.exists():
-                former.rename(place)
-            raise
+        _check_replaceable(out, place)  # again: filling it may have taken long
+        _exchange(place, temporary, former)
+    except DatError as error:  # a hidden folder that is gone by then tells nobody which disk is full
+        error.message = error.message.replace(str(temporary), str(out))
+        raise
+    except OSError as error:
+        if str(error.filename).startswith(str(temporary)):
+            error.filename = str(out)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def layout_files(folder: Path) -> list[Path]:
     """Those files of a folder that belong to weights and their card."""
     return sorted(each for each in folder.iterdir() if _belongs(each))
+
+
+def _exchange(place: Path, new: Path, former: Path) -> None:
+    """Give a folder its name; whatever interrupts it, Ctrl-C included, the old one or the new one has it."""
+    try:
+        if place.exists():
+            place.rename(former)
+        new.rename(place)
+    finally:
+        if former.exists() and not place.exists():
+            former.rename(place)
+        shutil.rmtree(former, ignore_errors=True)  # not reached when it could not be put back
 
 
 def _check_replaceable(out: Path, place: Path) -> None:
