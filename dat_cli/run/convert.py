@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from dat_cli.errors import UsageError, WeightsError
 from dat_cli.run.labels import read_labels
+from dat_cli.weights.layout import CONFIG, is_layout, is_weights_file
 
 if TYPE_CHECKING:
     from dat_cli.run.source import Source
 
 To = Literal["dat", "authors"]
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+_OTHERS = (".onnx", ".h5", ".npz", ".pkl")
 _OURS = ".safetensors"
 
 
@@ -77,13 +79,18 @@ def _check_place(wish: Wish) -> bool:
     elif suffix in _PICKLES:
         hint = f"end it in {_OURS}, or add --to authors for the authors' form"
         raise UsageError(f"{out} would be a pickle, which dat does not write", hint=hint)
-    elif suffix not in ("", _OURS) and not out.is_dir():
-        raise UsageError(f"{out} ends in neither {_OURS} nor in nothing, as a folder", hint=f"give NAME{_OURS} or NAME")
+    elif suffix in _OTHERS and not out.is_dir():
+        raise UsageError(
+            f"dat does not write {suffix} files such as {out}",
+            hint=f"give NAME{_OURS} for a file, or NAME for a folder",
+        )
     as_folder = wish.to == "dat" and suffix != _OURS
     if not as_folder and out.is_dir():
         raise UsageError(f"{out} is a folder", hint="give the name of a file in it")
     if not out.parent.is_dir():
         raise UsageError(f"there is no folder {out.parent}", hint="make it first")
+    if not as_folder and is_weights_file(out.name) and is_layout(out.parent):
+        raise UsageError(f"{out} would no longer be what the {CONFIG} beside it says", hint="give another name")
     return as_folder
 
 
@@ -101,6 +108,8 @@ def _read(wish: Wish) -> Source:
     from dat_cli.run.resolve import find_weights
 
     path = Path(wish.source).expanduser()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise WeightsError(f"{path} is neither a file nor a folder", hint="write what it gives into a file first")
     if path.is_file() and path.suffix.lower() not in (*_PICKLES, _OURS):
         known = ", ".join((*_PICKLES, _OURS))
         raise WeightsError(f"{path} does not end as weights do", hint=f"they are named {known}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def test_every_form_gives_the_same_weights(run_folder: Path, tmp_path: Path) -> 
     torch.save({"state_dict": state, "dat": config.to_dict()}, tmp_path / "last.ckpt")
     (tmp_path / "layout").mkdir()
     write_layout(tmp_path / "layout", ours, config)
-    theirs = to_authors(ours, replace(VARIANTS["dat_tiny"]))
+    theirs = to_authors(ours, VARIANTS["dat_tiny"])
     torch.save(theirs, tmp_path / "bare.bin")
     torch.save({"state_dict": theirs, "arch": "dat"}, tmp_path / "inner.pt")
     save_file(theirs, tmp_path / "theirs.safetensors")
@@ -181,7 +181,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "transposed": ({"stages.0.mlps.0.chunk.linear1.weight": torch.zeros(64, 256)}, r"\(64, 256\) for \(256, 64\)"),
     "flat where a convolution was": ({"stages.3.attns.0.proj_q.weight": torch.zeros(512, 512)}, "of another shape"),
     "not finite": ({"cls_norm.norm.bias": NAN.expand(512)}, r"1 not finite \(norm\.bias\)"),
-    "whole numbers": ({"cls_norm.norm.bias": torch.zeros(512, dtype=torch.int64)}, "1 of whole numbers"),
+    "whole numbers": ({"cls_norm.norm.bias": torch.zeros(512, dtype=torch.int64)}, r"1 of another type \(norm\.bias int64\)"),
     "no tensor": ({"cls_norm.norm.bias": [0.0] * 512}, "cls_norm.norm.bias is not an ordinary tensor"),
     "sparse": ({"cls_norm.norm.bias": torch.zeros(512).to_sparse()}, "is not an ordinary tensor"),
     "enormous": ({"cls_norm.norm.bias": torch.zeros(1).expand(1 << 50)}, "of another shape"),
@@ -308,12 +308,37 @@ def test_nothing_is_written_over_what_is_read(run_folder: Path, tmp_path: Path) 
     assert whole.is_file()
 
 
+def test_a_file_of_a_folder_of_weights_is_not_replaced_by_itself(run_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "layout"
+    convert(Wish(str(run_folder), folder))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for source in (folder, run_folder):
+        for name in ("model.safetensors", "model-00001-of-00002.safetensors"):
+            with pytest.raises(UsageError, match=r"would no longer be what the config\.json beside it says"):
+                convert(Wish(str(source), folder / name, img_size=64))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    convert(
+        Wish(str(run_folder), tmp_path / "model.safetensors")
+    )  # a name like any other where there is no such folder
+
+
+def test_a_folder_may_have_a_dot_in_its_name(run_folder: Path, tmp_path: Path) -> None:
+    convert(Wish(str(run_folder), tmp_path / "cats-1.0"))
+    assert sorted(file.name for file in (tmp_path / "cats-1.0").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_pipe_is_no_file(tmp_path: Path, out: Path) -> None:
+    os.mkfifo(tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match="neither a file nor a folder"):
+        convert(Wish(str(tmp_path / "x.pth"), out))
+
+
 @pytest.mark.parametrize(
     ("name", "to", "said"),
     [
         ("out.pth", "dat", "would be a pickle"),
         ("out.ckpt", "dat", "would be a pickle"),
-        ("out.onnx", "dat", r"ends in neither \.safetensors nor in nothing"),
+        ("out.onnx", "dat", r"does not write \.onnx files such as .*; give NAME\.safetensors for a file, or NAME for"),
         ("folder.safetensors", "dat", "is a folder"),
         ("out", "authors", r"neither \.pth nor \.safetensors"),
         ("out.ckpt", "authors", r"neither \.pth nor \.safetensors"),
@@ -336,8 +361,6 @@ def test_a_place_that_cannot_be_is_refused(run_folder: Path, tmp_path: Path, nam
 def test_a_disk_that_is_full_leaves_the_old_file(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
     def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
