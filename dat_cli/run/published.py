@@ -52,12 +52,12 @@ def cache_path(variant: str) -> Path:
 
 
 def _convert(variant: str) -> Path:
-    from dat_cli.run.foreign import read_foreign  # imports torch, which weights of the cache do not need
-    from dat_cli.run.source import described
-
     path, origin = cache_path(variant), address(variant)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch.") as folder:
         file = fetch(variant, Path(folder))
+        from dat_cli.run.foreign import read_foreign  # imports torch, for nothing if the file could not be fetched
+        from dat_cli.run.source import described
+
         try:
             source = read_foreign(file, variant)
             config = described(source)

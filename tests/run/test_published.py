@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,17 @@ def test_out_of_reach_and_offline_are_told_apart(authors: Any) -> None:
     authors.use(HF_HUB_OFFLINE="1")
     with pytest.raises(HubError, match="HF_HUB_OFFLINE switches requests off; unset"):
         published_weights("dat_tiny")
+
+
+def test_out_of_reach_is_told_without_importing_torch(authors: Any) -> None:
+    authors.use(DAT_AUTHORS_URL="http://127.0.0.1:9")
+    code = (
+        "import sys; from dat_cli.cli.main import main; code = main(['info', 'dat_pp_tiny']); "
+        "sys.exit(code != 3 or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=authors.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "it cannot be reached" in done.stderr
 
 
 @pytest.mark.parametrize(
