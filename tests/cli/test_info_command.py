@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from dat_cli.catalog import VARIANTS, Preprocessing
 from dat_cli.cli.main import main
 from dat_cli.models import create_model
+from dat_cli.ops import reference
 from dat_cli.weights import WeightsConfig, write_weights
 from dat_cli.weights.layout import write_layout
 
@@ -117,6 +119,40 @@ def test_names_cannot_hide_or_flood_the_screen(tmp_path: Path, capsys: pytest.Ca
 def test_tensors_of_no_network_of_ours_are_counted_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_weights(tmp_path / "more.safetensors", {**HEAD, "stages.9.x": torch.ones(5)}, CONFIG)
     assert {"part": "other", "parameters": 5, "macs": 0} in _record(tmp_path / "more.safetensors", capsys)["parts"]
+
+
+def test_weights_that_are_not_the_network_s_are_not_told_as_if_they_were(
+    file: Path, tensors: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases: dict[str, tuple[dict[str, torch.Tensor], str]] = {
+        "none": ({}, "18 missing (stem, stages.1.downsample, "),
+        "deeper": ({**tensors, "stages.2.blocks.6.norm1.bias": torch.zeros(384)}, "1 unexpected (stages.2.blocks.6)"),
+        "without a head": ({n: each for n, each in tensors.items() if not n.startswith("head.")}, "1 missing (head)"),
+        "narrower": ({**tensors, "head.weight": torch.zeros(7, 512)}, "head.weight (7, 512) for (7, 768)"),
+    }
+    for name, (changed, said) in cases.items():
+        write_weights(tmp_path / f"{name}.safetensors", changed, CONFIG)
+        assert main(["info", str(tmp_path / f"{name}.safetensors")]) == 0
+        (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+        assert warning.startswith("dat: warning: these are not the tensors of a whole dat_tiny: ")
+        assert said in warning
+    assert main(["info", str(file)]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "window", "channels"), [("dat_tiny", 4, 1), ("dat_pp_tiny", 5, 4)])
+def test_macs_are_those_of_the_window_and_the_channels_that_the_weights_have(
+    name: str, window: int, channels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = create_model(name, num_classes=7, img_size=64, window=window, in_chans=channels).eval()
+    with FlopCounterMode(display=False) as counter, reference(), torch.no_grad():
+        network(torch.zeros(1, channels, 64, 64))
+    statistics = (0.5,) * channels
+    shape = Preprocessing(input_size=(channels, 64, 64), mean=statistics, std=statistics)
+    config = WeightsConfig(name, CLASSES, shape, model_args={"img_size": 64, "window": window, "in_chans": channels})
+    write_weights(tmp_path / "other.safetensors", HEAD, config)
+    macs = _record(tmp_path / "other.safetensors", capsys)["macs"]
+    assert macs == pytest.approx(counter.get_total_flops() / 2, rel=2e-3)
 
 
 def test_a_run_and_a_checkpoint_of_it_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

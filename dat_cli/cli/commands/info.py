@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
+import re
 import sys
 import textwrap
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dat_cli.catalog import Preprocessing, get_variant
@@ -16,6 +19,9 @@ from dat_cli.macs import count_macs
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.weights import WeightsConfig
 from dat_cli.weights.header import tensor_shapes
+from dat_cli.weights.problems import some
+
+log = logging.getLogger("dat.info")
 
 _NAMES = 5
 _NAME_LENGTH = 40
@@ -27,6 +33,7 @@ _PARTS = {
     "other": "other",
 }
 """What tensors' names begin with, and what people call it; ``other`` belongs to no network of ours."""
+_LAYER = re.compile(r"(stem|stages\.\d+\.(?:blocks\.\d+|downsample)|norm|head)\.")
 
 
 class _Part(NamedTuple):
@@ -39,7 +46,10 @@ def main(args: list[str]) -> int:
     """Print what there is to know; ``args`` begins with the command's own name."""
     options = _parser().parse_args(args[1:])
     weights = find_weights(options.weights, owner=options.owner)
-    parts = _parts(weights)
+    shapes = tensor_shapes(weights.path)
+    if problems := _problems(weights.config, shapes):
+        log.warning("these are not the tensors of a whole %s: %s", weights.config.architecture, problems)
+    parts = _parts(weights.config, shapes)
     if options.format == "json":
         print_json(_record(weights, parts))
     else:
@@ -67,9 +77,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parts(weights: Weights) -> list[_Part]:
+def _problems(config: WeightsConfig, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What names alone tell of tensors that are not the network's; whoever loads them is told all."""
+    variant = get_variant(config.architecture)
+    wanted = ["stem", *(f"stages.{index}.downsample" for index in (1, 2, 3)), "norm", "head"]
+    wanted += [f"stages.{index}.blocks.{block}" for index, depth in enumerate(variant.depths) for block in range(depth)]
+    found = dict.fromkeys(match[1] if (match := _LAYER.match(name)) else name for name in shapes)
+    head = (len(config.classes), variant.dims[-1])
+    listed = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "of another shape": [f"head.weight {shapes['head.weight']} for {head}"]
+        if shapes.get("head.weight", head) != head
+        else [],
+    }
+    return ", ".join(f"{len(names)} {problem} ({some(names)})" for problem, names in listed.items() if names)
+
+
+def _parts(config: WeightsConfig, shapes: Mapping[str, tuple[int, ...]]) -> list[_Part]:
     """Parameters, and multiply-accumulates of one image, of each part of the network, from the image on."""
-    config = weights.config
     _, height, width = config.preprocessing.input_size
     macs = count_macs(
         get_variant(config.architecture),
@@ -80,7 +106,7 @@ def _parts(weights: Weights) -> list[_Part]:
         window=_whole(config.model_args.get("window")),
     )
     parameters = dict.fromkeys(_PARTS, 0)
-    for name, shape in tensor_shapes(weights.path).items():
+    for name, shape in shapes.items():
         part = next((part for part in _PARTS if name.startswith(f"{part}.")), "other")
         parameters[part] += math.prod(shape)
     return [
