@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from dat_cli.errors import WeightsError
-from dat_cli.weights.opcodes import named_globals
 
 _LISTED = 3
-_HARMLESS = re.compile(
-    r"torch\.\w*Storage|torch\._utils\._rebuild_\w+|collections\.OrderedDict|_codecs\.encode|builtins\.set|"
-    r"yacs\.config\.CfgNode|numpy\.dtype|numpy\._?core\.multiarray\.scalar"
-)
-"""What checkpoints usually ask for; never what there was to refuse."""
 
 
 def existing_file(path: Path | str) -> Path:
@@ -42,24 +35,19 @@ def unreadable(path: Path, error: Exception) -> WeightsError:
 
 
 def unreadable_checkpoint(path: Path, error: Exception) -> WeightsError:
-    """Why a file cannot be read as a checkpoint; of what was refused in it, the name."""
+    """Why a file cannot be read as a checkpoint."""
     start = _start(path, error)
     if isinstance(start, WeightsError):
         return start
     if _is_safetensors(start):
         return WeightsError(f"{path} is safetensors, not a pickle", hint=f"name it {path.stem}.safetensors")
-    said = str(error)
-    if "TorchScript" in said:
-        return WeightsError(f"{path} is a TorchScript program, not a checkpoint of tensors")
-    if names := _refused(path, said):
-        return WeightsError(f"{path} asks for {some(names)}, which could run code on loading; nothing of it was run")
     return WeightsError(f"{path} is damaged or not a checkpoint")
 
 
-def some(names: list[str]) -> str:
+def some(names: list[str], most: int = _LISTED) -> str:
     """The first few names as ASCII, and how many more there are."""
-    shown = ", ".join(ascii(name)[1:-1][:100] for name in names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown}, and {len(names) - _LISTED} more"
+    shown = ", ".join(ascii(name)[1:-1][:100] for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, and {len(names) - most} more"
 
 
 def _start(path: Path, error: Exception) -> bytes | WeightsError:
@@ -87,17 +75,6 @@ def _is_pickle(start: bytes) -> bool:
 
 def _is_safetensors(start: bytes) -> bool:
     return len(start) > 9 and int.from_bytes(start[:8], "little") < 1 << 32 and start[8:9] == b"{"
-
-
-def _refused(path: Path, said: str) -> list[str]:
-    """The classes and functions that were not looked up; that at which torch stopped in any case."""
-    stopped = re.search(r"GLOBAL (\S+) (?:was not|whose)", said)
-    if not stopped and "weights only" not in said.lower():
-        return []
-    names = [name for name in named_globals(path) if not _HARMLESS.fullmatch(name)]
-    if stopped and not any(name == stopped[1] or name.endswith(f".{stopped[1]}") for name in names):
-        return [stopped[1], *names]
-    return names
 
 
 def _first_line(error: Exception) -> str:

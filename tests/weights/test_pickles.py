@@ -7,6 +7,7 @@ import json
 import pickle
 import struct
 import sys
+import time
 import types
 import zipfile
 from collections.abc import Callable
@@ -107,6 +108,12 @@ HOSTILE = {
     "a function of torch": (Hostile(torch.hub.download_url_to_file, "http://127.0.0.1:9/", "pwned"), "torch.hub"),
     "an array": (np.zeros(2), "numpy"),
     "a network": (torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
+    # These torch allows; the first would fill the memory.
+    "a lot of memory": (Hostile(bytearray, 1 << 46), "builtins.bytearray"),
+    "a storage without tensor": (Hostile(torch.UntypedStorage, 1 << 46), "torch.storage.UntypedStorage"),
+    "a counter": (collections.Counter("aab"), "collections.Counter"),
+    "a device": (torch.device("cuda"), "torch.device"),
+    "a sparse tensor": (torch.eye(2).to_sparse(), "torch._utils._rebuild_sparse_tensor"),
 }
 
 
@@ -151,14 +158,39 @@ def scalar(kind: object, data: object) -> dict[str, object]:
     return {"a": Hostile(SCALAR, Hostile(np.dtype, kind, False, True), data)}
 
 
-@pytest.mark.parametrize("kind", ["O", "V9", "S8", "f8,f8", "M8[s]", ["f8"], {"names": ["a"], "formats": ["O"]}])
+@pytest.mark.parametrize("kind", ["q", "\x1b[2J", ["f8"], {"names": ["a"], "formats": ["O"]}])
 def test_only_types_of_one_number_are_read(tmp_path: Path, kind: object) -> None:
     path = tmp_path / "x.pth"
     torch.save(scalar("f8", struct.pack("<d", 1.5)), path)
     assert open_checkpoint(path) == {"a": 1.5}
     torch.save(scalar(kind, b"x" * 8), path)
-    with pytest.raises(WeightsError, match="damaged"):
+    with pytest.raises(WeightsError, match=r"damaged|NumPy value of type unknown") as caught:
         open_checkpoint(path)
+    assert str(caught.value).isprintable()
+
+
+OTHERS = {
+    "object": Hostile(SCALAR, np.dtype("O"), [1]),
+    "str_": np.str_("abc"),
+    "bytes_": np.bytes_(b"abc"),
+    "void": np.zeros(1, "f8,f8")[0],
+    "complex": np.complex128(1j),
+    "longdouble": np.longdouble(1),
+    "datetime64": np.datetime64("2023-01-01"),
+    "timedelta64": np.timedelta64(1, "s"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_numpy_value_that_is_no_number_is_named(tmp_path: Path, kind: str) -> None:
+    torch.save({"a": OTHERS[kind]}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=rf"x\.pth holds a NumPy value of type {kind} \(\w+\), which is no plain"):
+        open_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_number_of_a_machine_of_the_other_byte_order_is_read(tmp_path: Path) -> None:
+    torch.save({"a": Hostile(SCALAR, np.dtype(">f8"), struct.pack(">d", 1.5))}, tmp_path / "x.pth")
+    assert open_checkpoint(tmp_path / "x.pth") == {"a": 1.5}
 
 
 @pytest.mark.parametrize("data", [b"x" * 7, b"x" * 9, 3, None])
@@ -166,6 +198,48 @@ def test_a_number_has_the_bytes_of_its_type(tmp_path: Path, data: object) -> Non
     torch.save(scalar("f8", data), tmp_path / "x.pth")
     with pytest.raises(WeightsError, match="damaged"):
         open_checkpoint(tmp_path / "x.pth")
+
+
+def test_endless_instructions_are_not_followed(tmp_path: Path) -> None:
+    write_zip(tmp_path / "x.pth", b"\x80\x02" + b"N0" * 4_000_000 + b"}.")
+    began = time.monotonic()
+    with pytest.raises(WeightsError, match="damaged"):
+        open_checkpoint(tmp_path / "x.pth")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("hidden", ["data.pkl", "other.pkl", "DATA.PKL"])
+def test_every_pickle_of_an_archive_is_looked_at(tmp_path: Path, hidden: str) -> None:
+    path = tmp_path / "x.pth"
+    write_zip(path, b"\x80\x02}.")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"another/{hidden}", b"\x80\x02cbuiltins\nbytearray\n.")
+    with pytest.raises(WeightsError, match=r"builtins\.bytearray"):
+        open_checkpoint(path)
+
+
+class Disguised:
+    """An OrderedDict whose methods are shadowed by what the file says."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        attributes = {"get": "x", "items": "x", "values": "x", "keys": "x", "_metadata": {}}
+        return collections.OrderedDict, (), attributes, None, iter(TENSORS.items())
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_dictionary_has_no_methods_of_a_stranger(tmp_path: Path, nested: bool) -> None:
+    torch.save({"model": [(Disguised(),)]} if nested else Disguised(), tmp_path / "x.pth")
+    opened = open_checkpoint(tmp_path / "x.pth")
+    inner = opened["model"][0][0] if nested else opened
+    assert not vars(inner)
+    assert [name for name, _ in inner.items()] == list(TENSORS)
+
+
+def test_a_list_that_holds_itself_is_read(tmp_path: Path) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    torch.save({"a": endless}, tmp_path / "x.pth")
+    assert open_checkpoint(tmp_path / "x.pth")["a"][0][0]
 
 
 def test_names_of_a_stranger_cannot_move_the_cursor(tmp_path: Path) -> None:
@@ -187,7 +261,7 @@ def truncated_legacy(path: Path) -> None:
 
 
 def enormous(path: Path) -> None:
-    write_zip(path, b"\x80\x02cbuiltins\nbytearray\n\x8a\x06" + struct.pack("<Q", 1 << 46)[:6] + b"\x85R.")
+    write_zip(path, b"\x80\x02X" + struct.pack("<I", (1 << 32) - 1) + b"a.")
 
 
 def absurd(path: Path) -> None:
