@@ -13,15 +13,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from dat_cli.catalog import VARIANTS, Preprocessing
 from dat_cli.data.imagenet import imagenet_classes
 from dat_cli.errors import DatError, ModelError, UsageError, WeightsError
+from dat_cli.models import create_model
 from dat_cli.models.convert import to_authors
+from dat_cli.models.recognise import Recognised
 from dat_cli.run.convert import Wish, convert
 from dat_cli.run.foreign import read_foreign
 from dat_cli.run.load import load_model
 from dat_cli.run.resolve import find_weights
+from dat_cli.run.source import Source, resized
 from dat_cli.weights import WeightsConfig, read_config, read_tensors, write_weights
 from dat_cli.weights.layout import write_layout
 
@@ -92,7 +96,10 @@ def test_half_precision_and_kernels_of_neighbourhoods_stay_as_they_are(tmp_path:
     config, tensors = read_config(out), read_tensors(out)
     assert (config.architecture, config.model_args) == ("dat_p_tiny", {"img_size": 64})
     assert all(tensor.dtype == torch.bfloat16 for tensor in tensors.values())
-    assert tensors["stages.0.blocks.1.attention.rpe_table"].shape == (2, 31, 31)
+    table = "stages.0.blocks.1.attention.rpe_table"
+    assert tensors[table].shape == (2, 31, 31)
+    exact = interpolate(theirs["stages.0.attns.1.rpe_table"][None].float(), size=(31, 31), mode="bicubic")
+    assert torch.equal(tensors[table], exact[0].to(torch.bfloat16))  # rounded once, at the end
     load_model(out)
 
 
@@ -131,6 +138,31 @@ def test_our_own_weights_can_be_resized_and_renamed(run_folder: Path, tmp_path: 
     assert network.image_size == (64, 64)
 
 
+@pytest.mark.parametrize(
+    ("tables", "wish", "kept"),
+    [
+        (64, {}, True),
+        (64, {"img_size": 64}, True),
+        (64, {"img_size": 96}, False),
+        (64, {"window": 5}, False),
+        (32, {}, True),
+        (32, {"img_size": 32}, False),  # the tables stay, the images do not
+        (32, {"img_size": 64}, False),  # the other way round
+    ],
+)
+def test_metrics_are_those_of_the_size_that_they_were_measured_at(
+    tables: int, wish: dict[str, int], kept: bool
+) -> None:
+    network = create_model("dat_tiny", num_classes=2, img_size=tables)
+    arguments: dict[str, int | float | str | bool] = {"img_size": tables}
+    config = WeightsConfig("dat_tiny", ("a", "b"), Preprocessing((3, 64, 64)), arguments, {"val_acc1": 0.5})
+    source = Source("x", network.state_dict(), Recognised(VARIANTS["dat_tiny"], tables, 7, 2, 3), config)
+    changed = resized(source, **wish).config
+    assert changed is not None
+    assert changed.metrics == ({"val_acc1": 0.5} if kept else {})
+    assert changed.preprocessing.input_size[1:] == (wish.get("img_size", 64),) * 2
+
+
 def test_a_window_can_be_asked_for(run_folder: Path, out: Path) -> None:
     convert(Wish(str(run_folder), out, window=5))
     assert read_config(out).model_args["window"] == 5
@@ -157,8 +189,6 @@ def test_a_folder_has_the_layout_of_the_hub_and_keeps_its_card(run_folder: Path,
 
 def small_pp() -> dict[str, Tensor]:
     """A DAT-P-Tiny of three classes at 32 pixels by the authors' names, in half precision."""
-    from dat_cli.models import create_model
-
     torch.manual_seed(0)
     network = create_model("dat_p_tiny", num_classes=3, img_size=32).to(torch.bfloat16)
     return to_authors(network.state_dict(), VARIANTS["dat_p_tiny"])
