@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from dat_cli.weights.whole import whole_file
 
@@ -20,7 +20,7 @@ def write_authors_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
         tensors: By the authors' names.
 
     Raises:
-        DatError: The disk is full or the folder cannot be written to.
+        DatError: The disk is full, the folder cannot be written to, or ``path`` is no ordinary file.
         OSError: The same, where the system itself says so.
     """
     import torch
@@ -33,4 +33,25 @@ def write_authors_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
             save_file(whole, temporary, {"format": "pt"})
         else:
             with temporary.open("wb") as opened:  # torch.save writes the path of what it is not given open
-                torch.save({"model": whole}, opened)
+                writer = _Writer(opened)
+                try:
+                    torch.save({"model": whole}, writer)  # type: ignore[arg-type]  # write and flush are all it needs
+                except RuntimeError as error:
+                    # Interrupted just before write() begins, the reason is only what torch was handling.
+                    raise (writer.refused or error.__context__ or error) from None
+
+
+class _Writer:
+    """Passes on what torch.save writes, and keeps why that failed: torch itself tells only that it did."""
+
+    def __init__(self, opened: IO[bytes]) -> None:
+        self._opened = opened
+        self.flush = opened.flush
+        self.refused: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._opened.write(data)
+        except BaseException as error:
+            self.refused = self.refused or error
+            raise

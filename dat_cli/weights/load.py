@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _FLOATS = ("torch.float16", "torch.bfloat16", "torch.float32", "torch.float64")
+_LISTED = 10
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
@@ -68,6 +69,10 @@ def check_tensors(network: nn.Module, tensors: Mapping[str, Tensor], *, source: 
             if str(tensor.dtype) in _FLOATS and not tensor.to(own[name].dtype).isfinite().all()
         ],
     }
-    found = [f"{len(names)} {problem} ({some(names)})" for problem, names in problems.items() if names]
+    found: list[str] = []
+    for problem, names in problems.items():
+        if names:
+            noun = "" if found else "tensor " if len(names) == 1 else "tensors "
+            found.append(f"{len(names)} {noun}{problem} ({some(names, _LISTED)})")
     if found:
-        raise WeightsError(f"{source} does not fit the network, tensors are {', '.join(found)}")
+        raise WeightsError(f"{source} does not fit the network: {', '.join(found)}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dat_cli.errors import DatError
+from dat_cli.errors import DatError, UsageError
 
 
 @contextmanager
@@ -15,10 +15,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary file to write, which becomes ``path`` when it is complete; an exception leaves everything as it was.
 
     Raises:
+        UsageError: There is something that is no ordinary file, as a device or a pipe.
         DatError: A library could not write it, as on a full disk.
         OSError: The same, where the system itself says so.
     """
     place = Path(os.path.realpath(path))  # a link stays a link
+    if place.exists() and not place.is_file():
+        kind = "a folder" if place.is_dir() else "a device or a pipe"
+        raise UsageError(f"cannot write {path}: it is {kind}, not a file")
     temporary = place.with_name(f".{place.name[:100]}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as created:
@@ -28,6 +32,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(place)
         _sync(place.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say where
+        raise
     except Exception as error:
         if not _is_of_a_writer(error):
             raise
@@ -38,8 +45,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _is_of_a_writer(error: Exception) -> bool:
-    """What safetensors and torch raise when the disk refuses; known by name, so that neither has to be imported."""
-    return type(error).__name__ in ("SafetensorError", "RuntimeError")
+    """What safetensors raises when the disk refuses; known by name, so that it need not be imported."""
+    return type(error).__name__ == "SafetensorError"
 
 
 def _sync(path: Path) -> None:

@@ -250,14 +250,16 @@ def test_a_bad_configuration_cannot_be_written_either() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"weight": None}, r"1 missing \(weight\)"),
-        ({"more": torch.zeros(1)}, r"1 unexpected \(more\)"),
-        ({"weight": torch.zeros(3, 2)}, r"1 of another shape \(weight \(3, 2\) for \(2, 3\)\)"),
-        ({"bias": torch.tensor([0.0, math.nan])}, r"1 not finite \(bias\)"),
-        ({"bias": torch.tensor([0.0, 1e300], dtype=torch.float64)}, r"1 not finite \(bias\)"),
-        ({"bias": torch.zeros(2).to(torch.float8_e5m2)}, r"1 of another type \(bias float8_e5m2\)"),
-        ({"bias": torch.tensor([0, 1])}, r"1 of another type \(bias int64\)"),
-        ({f"more{index}": torch.zeros(1) for index in range(9)}, r"9 unexpected \(more0, more1, more2, and 6 more\)"),
+        ({"weight": None}, r"x does not fit the network: 1 tensor missing \(weight\)"),
+        ({"more": torch.zeros(1)}, r"1 tensor unexpected \(more\)"),
+        ({"weight": torch.zeros(3, 2)}, r"1 tensor of another shape \(weight \(3, 2\) for \(2, 3\)\)"),
+        ({"bias": torch.tensor([0.0, math.nan])}, r"1 tensor not finite \(bias\)"),
+        ({"bias": torch.tensor([0.0, 1e300], dtype=torch.float64)}, r"1 tensor not finite \(bias\)"),
+        ({"bias": torch.zeros(2).to(torch.float8_e5m2)}, r"1 tensor of another type \(bias float8_e5m2\)"),
+        ({"bias": torch.tensor([0, 1])}, r"1 tensor of another type \(bias int64\)"),
+        ({"weight": None, "m": torch.zeros(1)}, r"network: 1 tensor missing \(weight\), 1 unexpected \(m\)$"),
+        ({f"m{n}": torch.zeros(1) for n in range(10)}, r"10 tensors unexpected \(m0, .*, m9\)$"),
+        ({f"m{n}": torch.zeros(1) for n in range(12)}, r"12 tensors unexpected \(m0, .*, m9, and 2 more\)$"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(change: dict[str, Tensor | None], said: str) -> None:
