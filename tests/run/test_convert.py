@@ -210,13 +210,13 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "transposed": ({"stages.0.mlps.0.chunk.linear1.weight": torch.zeros(64, 256)}, r"\(64, 256\) for \(256, 64\)"),
     "flat where a convolution was": ({"stages.3.attns.0.proj_q.weight": torch.zeros(512, 512)}, "of another shape"),
-    "not finite": ({"cls_norm.norm.bias": NAN.expand(512)}, r"1 not finite \(norm\.bias\)"),
+    "not finite": ({"cls_norm.norm.bias": NAN.expand(512)}, r"1 tensor not finite \(norm\.bias\)"),
     "whole numbers": (
         {"cls_norm.norm.bias": torch.zeros(512, dtype=torch.int64)},
-        r"1 of another type \(norm\.bias int64\)",
+        r"1 tensor of another type \(norm\.bias int64\)",
     ),
     "no tensor": ({"cls_norm.norm.bias": [0.0] * 512}, "cls_norm.norm.bias is not an ordinary tensor"),
-    "sparse": ({"cls_norm.norm.bias": torch.zeros(512).to_sparse()}, "is not an ordinary tensor"),
+    "sparse": ({"cls_norm.norm.bias": torch.zeros(512).to_sparse()}, r"asks for torch\._utils\._rebuild_sparse_tensor"),
     "enormous": ({"cls_norm.norm.bias": torch.zeros(1).expand(1 << 50)}, "of another shape"),
 }
 
