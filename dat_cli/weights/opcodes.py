@@ -6,10 +6,12 @@ import pickletools
 import zipfile
 from collections import deque
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from dat_cli.weights.archive import is_archive
 
+Instruction = tuple[pickletools.OpcodeInfo, Any, int | None]
+"""Code, argument, place in the file."""
 _MAX_BYTES = 10_000_000
 """Of instructions and texts; those of a checkpoint are far fewer, tensors lie beside them."""
 _MAX_INSTRUCTIONS = 1_000_000
@@ -22,14 +24,32 @@ def named_globals(opened: IO[bytes]) -> Iterator[str]:
     """Dotted names of the classes and functions that a checkpoint asks for, in order, with repetitions.
 
     Args:
-        opened: The file at its beginning.
+        opened: The file.
 
     Raises:
         Exception: The file is damaged, or has more instructions than any checkpoint; which one, its author chooses.
     """
+    for instructions in pickles(opened):
+        yield from _globals(instructions)
+
+
+def pickles(opened: IO[bytes]) -> Iterator[Iterator[Instruction]]:
+    """The instructions of each pickle of a checkpoint, to be read one after the other.
+
+    Args:
+        opened: The file.
+
+    Raises:
+        Exception: As ``named_globals``.
+    """
     left = iter(range(_MAX_INSTRUCTIONS))
     for stream in _streams(opened):
-        yield from _globals(stream, left)
+        yield _instructions(stream, left)
+
+
+def dotted(argument: str) -> str:
+    """The name that the instruction GLOBAL gives, with Python 3's name of the built-in functions."""
+    return argument.replace(" ", ".").replace("__builtin__.", "builtins.")
 
 
 class _Bounded:
@@ -69,16 +89,21 @@ def _streams(opened: IO[bytes]) -> Iterator[_Bounded]:
         yield bounded
 
 
-def _globals(stream: _Bounded, left: Iterator[int]) -> Iterator[str]:
+def _instructions(stream: _Bounded, left: Iterator[int]) -> Iterator[Instruction]:
+    for instruction in pickletools.genops(stream):  # type: ignore[arg-type]  # it needs read and readline alone
+        if next(left, None) is None:
+            raise ValueError("too many instructions")
+        yield instruction
+
+
+def _globals(instructions: Iterator[Instruction]) -> Iterator[str]:
     memo: dict[int, str] = {}
     texts: deque[str] = deque(maxlen=2)
     last = ""  # the text that the instruction before left on the stack, if it did
-    for code, value, _ in pickletools.genops(stream):  # type: ignore[arg-type]  # it needs read and readline alone
-        if next(left, None) is None:
-            raise ValueError("too many instructions")
+    for code, value, _ in instructions:
         before, last = last, ""
         if code.name in ("GLOBAL", "INST"):
-            yield str(value).replace(" ", ".").replace("__builtin__.", "builtins.")
+            yield dotted(str(value))
         elif code.name == "STACK_GLOBAL":
             yield ".".join(texts)
         elif code.name == "MEMOIZE":

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from dat_cli.errors import WeightsError
 from dat_cli.weights.archive import check_archive, is_archive, is_program
+from dat_cli.weights.calls import check_calls
 from dat_cli.weights.opcodes import named_globals
 from dat_cli.weights.problems import existing_file, some, unreadable_checkpoint
 
@@ -58,6 +59,7 @@ def _check(path: Path, opened: IO[bytes]) -> None:
     if others:
         refused = some(list(others))
         raise WeightsError(f"{path} asks for {refused}, which weights do not need and could run code; nothing was run")
+    check_calls(opened)
 
 
 def _load(opened: IO[bytes]) -> object:

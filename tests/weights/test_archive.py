@@ -12,6 +12,7 @@ import torch
 
 from dat_cli.errors import WeightsError
 from dat_cli.weights import open_checkpoint
+from dat_cli.weights.archive import check_archive
 
 MARK = 1234567936.0
 """A number whose bytes occur nowhere else in a file."""
@@ -22,6 +23,13 @@ def saved(tmp_path: Path) -> Path:
     path = tmp_path / "x.pth"
     torch.save({"model": {"a": torch.full((1000,), MARK)}}, path)
     return path
+
+
+def refusal(path: Path) -> str:
+    """Why an archive is refused, which is one line for a person."""
+    with pytest.raises(WeightsError, match=r"x\.pth is damaged") as caught:
+        open_checkpoint(path)
+    return str(caught.value.__cause__)
 
 
 def flip(path: Path) -> None:
@@ -54,8 +62,7 @@ def test_a_compressed_entry_is_refused(saved: Path) -> None:
     with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
-    with pytest.raises(WeightsError, match="damaged"):
-        open_checkpoint(saved)
+    assert refusal(saved) == "an entry is compressed"
 
 
 def test_an_entry_that_claims_more_than_the_file_has_is_refused(saved: Path) -> None:
@@ -63,21 +70,17 @@ def test_an_entry_that_claims_more_than_the_file_has_is_refused(saved: Path) -> 
     claimed = whole.replace(struct.pack("<II", 4000, 4000), struct.pack("<II", 1 << 31, 1 << 31))
     assert claimed != whole
     saved.write_bytes(claimed)
-    with pytest.raises(WeightsError, match="damaged"):
-        open_checkpoint(saved)
+    assert refusal(saved) == "its entries are larger than the file"
 
 
 def test_one_name_twice_is_refused(saved: Path) -> None:
     with zipfile.ZipFile(saved, "a") as archive:
         archive.writestr("X/DATA/0", bytes(4000))  # torch finds names in either case
-    with pytest.raises(WeightsError, match="damaged"):
-        open_checkpoint(saved)
+    assert refusal(saved) == "two entries have one name"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_checksums_of_a_large_file_take_little_memory(tmp_path: Path) -> None:
-    from dat_cli.weights.archive import check_archive
-
     torch.save({"a": torch.zeros(50_000_000)}, tmp_path / "x.pth")
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = peak()

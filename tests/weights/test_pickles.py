@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from dat_cli.errors import WeightsError
 from dat_cli.weights import open_checkpoint
+from dat_cli.weights.calls import check_calls
 
 TENSORS = {"cls_head.weight": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2, dtype=torch.float16)}
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -206,6 +207,49 @@ def test_endless_instructions_are_not_followed(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="damaged"):
         open_checkpoint(tmp_path / "x.pth")
     assert time.monotonic() - began < 10
+
+
+KEY, LIST = b"X\x01\0\0\0a", b"]q\x01(K\x01K\x02e"
+TENSOR = b"ctorch._utils\n_rebuild_tensor\n)R"
+GROWING = {
+    "another encoding, which doubles what it is given": b"c_codecs\nencode\nX\x02\0\0\0zzX\x03\0\0\0hex\x86R",
+    "a text encoded that is no number": b"c_codecs\nencode\nX\xff\0\0\0" + b"z" * 255 + b"X\x06\0\0\0latin1\x86R",
+    "one list copied twice": b"(cbuiltins\nset\n" + LIST + b"\x85Rcbuiltins\nset\nh\x01\x85Rt",
+    "one list of arguments used twice": b"(cbuiltins\nset\n" + LIST + b"\x85q\x02Rcbuiltins\nset\nh\x02Rt",
+    "a set of the values of a tensor": b"cbuiltins\nset\n" + TENSOR + b"\x85R",
+    "attributes copied from one place": b"}q\x01ccollections\nOrderedDict\n)Rh\x01b",
+    "tuples in tuples": b")" + b"\x85" * 100_000,
+    "a tuple that is followed for ever": b")q\x01" + b"h\x01\x86q\x01" * 60,
+    "a call of no global": b"})R",
+}
+
+
+@pytest.mark.parametrize("case", GROWING)
+def test_no_call_can_make_more_than_the_file_has(tmp_path: Path, case: str) -> None:
+    write_zip(tmp_path / "x.pth", b"\x80\x02}" + KEY + GROWING[case] + b"s.")
+    with (
+        (tmp_path / "x.pth").open("rb") as opened,
+        pytest.raises(ValueError, match=r"copy|copied|encoded|nested|no global"),
+    ):
+        check_calls(opened)
+    with pytest.raises(WeightsError, match="damaged"):
+        open_checkpoint(tmp_path / "x.pth")
+
+
+def test_sets_and_dictionaries_of_their_own_entries_are_read(tmp_path: Path) -> None:
+    pairs = b"ccollections\nOrderedDict\n]](K\x01K\x02ea\x85R"  # as Python 2 wrote it
+    write_zip(tmp_path / "x.pth", b"\x80\x02}" + KEY + b"(c__builtin__\nset\n" + LIST + b"\x85R" + pairs + b"ts.")
+    assert open_checkpoint(tmp_path / "x.pth") == {"a": ({1, 2}, {1: 2})}
+
+
+def test_texts_beyond_all_checkpoints_are_not_read(tmp_path: Path) -> None:
+    for size, said in ((1_000_000, None), (11_000_000, "damaged")):
+        write_zip(tmp_path / "x.pth", b"\x80\x02}" + KEY + b"X" + struct.pack("<I", size) + b"z" * size + b"s.")
+        if said is None:
+            assert len(open_checkpoint(tmp_path / "x.pth")["a"]) == size
+        else:
+            with pytest.raises(WeightsError, match=said):
+                open_checkpoint(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("hidden", ["data.pkl", "other.pkl", "DATA.PKL"])
