@@ -212,7 +212,7 @@ def test_a_pull_that_is_ended_leaves_nothing_half_written(
     hub: Hub, cats: str, tmp_path: Path, number: int, code: int
 ) -> None:
     del cats
-    hub.fault("GET /_cdn", "throttle", rate=1000)
+    hub.fault("GET /_cdn", "throttle", rate=4000)
     command = [sys.executable, "-m", "dat_cli", "pull", "tester/cats", "--out", str(tmp_path / "out")]
     with subprocess.Popen(command, env=hub.environment, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 30
@@ -223,3 +223,6 @@ def test_a_pull_that_is_ended_leaves_nothing_half_written(
         assert process.wait(30) == code
     assert list(tmp_path.iterdir()) == []
     assert main(["pull", "tester/cats", "--out", str(tmp_path / "out")]) == 0
+    while "throttle" not in [request["fault"] for request in hub.log()]:  # or it would be noted in the next test
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
