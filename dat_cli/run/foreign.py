@@ -20,6 +20,8 @@ from dat_cli.weights.header import sha256_of
 from dat_cli.weights.problems import some
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+_WRAPPED = "module."
+"""What DistributedDataParallel puts before every name."""
 
 
 def read_foreign(path: Path, arch: str | None = None) -> Source:
@@ -92,7 +94,7 @@ def _network_in(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         ordinary = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
         if not isinstance(name, str) or not ordinary or value.is_meta:
             raise WeightsError(f"{path}: {some([str(name)])} is not an ordinary tensor")
-        tensors[name] = value
+        tensors[name.removeprefix(_WRAPPED)] = value
     return tensors
 
 

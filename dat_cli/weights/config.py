@@ -115,11 +115,15 @@ def check_architecture(name: object) -> None:
 
 
 def shown(value: object) -> str:
-    """``value`` as ASCII of bounded length: it may be long, or move a terminal's cursor."""
-    text = (
-        ascii(value) if not isinstance(value, dict | list | tuple) or len(value) < 10 else f"a {type(value).__name__}"
-    )
+    """``value`` as ASCII of bounded length: it may be long, hold itself, or move a terminal's cursor."""
+    few = isinstance(value, list | tuple) and len(value) < 10 and all(map(_is_short, value))
+    text = ascii(value) if few or _is_short(value) else f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_short(value: object) -> bool:
+    """Whether its text takes no time: of a whole number with thousands of digits Python makes none."""
+    return value is None or isinstance(value, str | float) or (isinstance(value, int) and value.bit_length() < 2000)
 
 
 def _entries(where: str, data: object, kind: type, *, required: tuple[str, ...]) -> dict[str, Any]:

@@ -112,7 +112,8 @@ def test_every_form_gives_the_same_weights(run_folder: Path, tmp_path: Path) -> 
     write_layout(tmp_path / "layout", ours, config)
     theirs = to_authors(ours, VARIANTS["dat_tiny"])
     torch.save(theirs, tmp_path / "bare.bin")
-    torch.save({"state_dict": theirs, "arch": "dat"}, tmp_path / "inner.pt")
+    wrapped = {f"module.{name}": tensor for name, tensor in theirs.items()}
+    torch.save({"state_dict": wrapped, "arch": "dat"}, tmp_path / "inner.pt")
     save_file(theirs, tmp_path / "theirs.safetensors")
     names = tmp_path / "names.txt"
     names.write_text("\n".join(config.classes))

@@ -242,6 +242,15 @@ def test_a_strangers_configuration_is_refused_in_one_line(case: str) -> None:
     assert len(message) < 300
 
 
+def test_values_that_would_take_for_ever_to_show_are_refused_at_once() -> None:
+    doubled: list[Any] = ["a"]
+    for _ in range(60):
+        doubled = [doubled, doubled]
+    for value in (doubled, 10**5000, {"a": doubled}):
+        with pytest.raises(WeightsError, match="architecture is a"):
+            WeightsConfig.from_dict({**CONFIG.to_dict(), "architecture": value}, source="x")
+
+
 def test_a_bad_configuration_cannot_be_written_either() -> None:
     with pytest.raises(WeightsError, match="control character"):
         WeightsConfig("dat_tiny", ("a\tb",), Preprocessing())
