@@ -216,7 +216,8 @@ def test_a_pull_that_is_ended_leaves_nothing_half_written(
     command = [sys.executable, "-m", "dat_cli", "pull", "tester/cats", "--out", str(tmp_path / "out")]
     with subprocess.Popen(command, env=hub.environment, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 30
-        while not (any(Path(os.environ["HF_HOME"]).rglob("*.incomplete")) and list(tmp_path.iterdir())):
+        blobs = Path(os.environ["HF_HOME"]) / "hub/models--tester--cats/blobs"
+        while not (any(blobs.glob("*.incomplete")) and list(tmp_path.iterdir())):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)

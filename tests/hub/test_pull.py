@@ -217,11 +217,12 @@ def test_a_pull_that_was_killed_goes_on_where_it_was(hub: Hub) -> None:
     large = save({"stem": np.arange(6_000_000, dtype=np.float32)})
     plant(hub, {**FILES, "model.safetensors": large})
     hub.fault("_cdn", "throttle", rate=20_000_000)
+    blobs = Path(os.environ["HF_HOME"]) / "hub/models--tester--cats/blobs"
     with subprocess.Popen([sys.executable, "-m", "dat_cli", "pull", str(CATS)], env=hub.environment) as process:
         deadline = time.monotonic() + 30
-        while not any(part.stat().st_size for part in Path(os.environ["HF_HOME"]).rglob("*.dat.incomplete")):
+        while not any(part.stat().st_size for part in blobs.glob("*.dat.incomplete")):
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            assert process.poll() is None
         process.kill()
     hub.clear()
     assert contents(pull(CATS))["model.safetensors"] == large
