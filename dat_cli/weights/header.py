@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from dat_cli.errors import WeightsError
 from dat_cli.weights.files import read_header
-from dat_cli.weights.layout import is_layout, weights_files
-from dat_cli.weights.problems import existing_file, some, unreadable
+from dat_cli.weights.layout import is_layout, joined, weights_files
+from dat_cli.weights.problems import existing_file, unreadable
 from dat_cli.weights.read import read_tensors
 
 _PIECE = 1 << 20
@@ -28,13 +27,7 @@ def tensor_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
     path = Path(path)
     if path.suffix.lower() == ".ckpt" and not path.is_dir():
         return {name: tuple(tensor.shape) for name, tensor in read_tensors(path).items()}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in weights_files(path) if is_layout(path) else [path]:
-        found = read_header(file).shapes
-        if twice := [name for name in found if name in shapes]:
-            raise WeightsError(f"{file} holds tensors that another file holds too ({some(twice)})")
-        shapes |= found
-    return shapes
+    return joined(path, _shapes) if is_layout(path) else _shapes(path)
 
 
 def sha256_of(path: Path | str) -> str:
@@ -54,6 +47,10 @@ def sha256_of(path: Path | str) -> str:
         return _sha256_of_file(files[0])
     lines = [f"{_sha256_of_file(file)}  {file.name}\n" for file in sorted(files)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    return read_header(file).shapes
 
 
 def _sha256_of_file(path: Path) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dat_cli.errors import WeightsError
 from dat_cli.weights.config import WeightsConfig
@@ -16,6 +16,8 @@ from dat_cli.weights.problems import existing_file, some
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 CONFIG = "config.json"
 CARD = "README.md"
@@ -86,14 +88,38 @@ def weights_files(folder: Path) -> list[Path]:
     """
     if not (folder / INDEX).is_file() or (folder / WEIGHTS).is_file():
         return [existing_file(folder / WEIGHTS)]
-    index = _read_json(folder / INDEX)
-    names = index.get("weight_map") if isinstance(index, dict) else None
+    return [existing_file(folder / name) for name in shard_names(folder / INDEX)]
+
+
+def joined(folder: Path, read: Callable[[Path], Mapping[str, T]]) -> dict[str, T]:
+    """What ``read`` finds in each of the files of a folder, together.
+
+    Raises:
+        WeightsError: A file is missing, or two hold a tensor of the same name.
+    """
+    whole: dict[str, T] = {}
+    for file in weights_files(folder):
+        found = read(file)
+        if twice := [name for name in found if name in whole]:
+            raise WeightsError(f"{file} holds tensors that another file holds too ({some(twice)})")
+        whole |= found
+    return whole
+
+
+def shard_names(index: Path) -> list[str]:
+    """Names of the files that an index names, each once.
+
+    Raises:
+        WeightsError: It is missing, damaged, names none, or one outside of the layout.
+    """
+    data = _read_json(index)
+    names = data.get("weight_map") if isinstance(data, dict) else None
     if not isinstance(names, dict) or not names:
-        raise WeightsError(f"{folder / INDEX} does not say which file holds which tensor")
+        raise WeightsError(f"{index} does not say which file holds which tensor")
     files = sorted({str(name) for name in names.values()})
     if strangers := [name for name in files if not _SHARD.fullmatch(name)]:
-        raise WeightsError(f"{folder / INDEX} names files that cannot be: {some(strangers)}")
-    return [existing_file(folder / name) for name in files]
+        raise WeightsError(f"{index} names files that cannot be: {some(strangers)}")
+    return files
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> Path:

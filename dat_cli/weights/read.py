@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dat_cli.errors import WeightsError
 from dat_cli.weights.config import WeightsConfig
 from dat_cli.weights.files import METADATA_KEY, read_file_config, read_file_tensors
-from dat_cli.weights.layout import is_layout, read_layout_config, weights_files
+from dat_cli.weights.layout import is_layout, joined, read_layout_config
 from dat_cli.weights.pickles import open_checkpoint
 from dat_cli.weights.problems import some
 
@@ -50,20 +50,10 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     """
     path = Path(path)
     if is_layout(path):
-        return _joined(path)
+        return joined(path, read_file_tensors)
     if path.suffix.lower() == ".ckpt":
         return _network_of(open_checkpoint(path), path)
     return read_file_tensors(path)
-
-
-def _joined(folder: Path) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for file in weights_files(folder):
-        found = read_file_tensors(file)
-        if twice := [name for name in found if name in tensors]:
-            raise WeightsError(f"{file} holds tensors that another file holds too ({some(twice)})")
-        tensors |= found
-    return tensors
 
 
 def _network_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

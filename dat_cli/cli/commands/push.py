@@ -40,15 +40,14 @@ def main(args: list[str]) -> int:
             raise UsageError("there is no terminal to confirm on", hint=hint)
         require_login()
 
-    from dat_cli.run.load import load_model  # imports torch
+    from dat_cli.run.foreign import own  # imports torch
     from dat_cli.run.resolve import find_weights
-    from dat_cli.weights import read_tensors
 
     weights = find_weights(options.weights, owner=options.owner)
-    network, config = load_model(weights)  # nobody is sent what does not load
-    parameters = sum(parameter.numel() for parameter in network.parameters())
+    tensors = own(weights.path, weights.config, name=weights.name).tensors  # nobody is sent what does not load
+    parameters = sum(tensor.numel() for tensor in tensors.values())
     folder = weights.path if weights.path.is_dir() else weights.path.parent
-    config, tensors = _licensed(config, options.license), read_tensors(weights.path)
+    config = _licensed(weights.config, options.license)
     with plan_push(tensors, config, repo, folder=folder, parameters=parameters, dataset=options.dataset) as plan:
         if options.dry_run:
             sys.stdout.write(f"{_files(plan, hashes=True)}\n{_shown(plan.card)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from dat_cli.errors import WeightsError
 from dat_cli.hub.client.api import hub_api
 from dat_cli.hub.names import RepoName
 from dat_cli.hub.remote import HubFile, read_tree
-from dat_cli.weights.layout import CARD, CONFIG, INDEX, WEIGHTS, is_weights_file
+from dat_cli.weights.layout import CARD, CONFIG, INDEX, WEIGHTS, is_weights_file, shard_names
 from dat_cli.weights.problems import some
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -67,12 +66,10 @@ def needed_shards(repo: RepoName, contents: Contents, index: Path) -> list[HubFi
         WeightsError: It is damaged, or names what is not there.
     """
     try:
-        names = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise WeightsError(f"{INDEX} of {repo} does not say which file holds which tensor") from None
-    if not names:
-        raise WeightsError(f"{INDEX} of {repo} names no file")
-    if missing := sorted(names - {file.name for file in contents.shards}):
+        names = shard_names(index)
+    except WeightsError as error:
+        raise WeightsError(error.message.replace(str(index), f"{INDEX} of {repo}"), hint=error.hint) from None
+    if missing := sorted(set(names) - {file.name for file in contents.shards}):
         raise WeightsError(f"{INDEX} of {repo} names files that are not there: {some(missing)}")
     return [file for file in contents.shards if file.name in names]
 
