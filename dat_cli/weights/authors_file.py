@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from dat_cli.weights.whole import whole_file
+from dat_cli.whole import whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dat_cli.errors import WeightsError
 from dat_cli.weights.config import WeightsConfig
 from dat_cli.weights.problems import existing_file, unreadable
-from dat_cli.weights.whole import whole_file
+from dat_cli.whole import whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor

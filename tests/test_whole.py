@@ -14,7 +14,7 @@ from dat_cli.errors import UsageError
 from dat_cli.weights import open_checkpoint
 from dat_cli.weights.authors_file import write_authors_file
 from dat_cli.weights.files import read_file_tensors
-from dat_cli.weights.whole import whole_file
+from dat_cli.whole import whole_file
 
 FULL_DISK = """
 import resource, signal, sys
