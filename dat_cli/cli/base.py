@@ -30,7 +30,12 @@ from dat_cli.train.hardware import default_precision
 SEED = 0
 EPOCHS = 300  # both papers
 GRADIENT_CLIP = 5.0  # norm; both papers
-_TRAINER = {"max_epochs": EPOCHS, "gradient_clip_val": GRADIENT_CLIP, "logger": False}
+_TRAINER = {
+    "max_epochs": EPOCHS,
+    "gradient_clip_val": GRADIENT_CLIP,
+    "logger": False,
+    "use_distributed_sampler": False,  # the data module divides the images, without counting any twice
+}
 
 
 class DatCLI(LightningCLI):

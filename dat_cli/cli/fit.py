@@ -14,7 +14,7 @@ from dat_cli.cli.base import DatCLI, add_owner, flat, last_value, on_terminal
 from dat_cli.cli.resume import check_same_options, check_unfinished, find_run
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
-from dat_cli.train.callbacks import EpochSeed, ProgressBar, ProgressLines, RunFolder
+from dat_cli.train.callbacks import ProgressBar, ProgressLines, RunFolder, StepSeed
 from dat_cli.train.callbacks.run_folder import CONFIG, LAST
 from dat_cli.train.transfer import start_from
 
@@ -86,7 +86,7 @@ class Fit(DatCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with what keeps the run and shows its progress."""
-        callbacks = self.extra_callbacks(EpochSeed(self.options.seed_everything or 0))
+        callbacks = self.extra_callbacks(StepSeed(self.options.seed_everything or 0))
         if self.folder is not None:
             callbacks.append(self.folder)
         bar = self.options.trainer.enable_progress_bar is not False and on_terminal()

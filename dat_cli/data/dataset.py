@@ -4,43 +4,52 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
 from torch.utils.data import Dataset
 
+from dat_cli.data.batch import Item, padding
 from dat_cli.data.image import load_image
+from dat_cli.data.order import NOTHING, Draw
+from dat_cli.data.randomness import seeded
 from dat_cli.data.samples import Samples
 from dat_cli.data.transforms import Transform
 from dat_cli.errors import DataError
 
 
-class ImageDataset(Dataset[tuple[Tensor, int]]):
+class ImageDataset(Dataset[Item]):
     """Decodes and transforms one picture at a time.
 
     Args:
         samples: The pictures.
         transform: From a picture to a (C, H, W) tensor.
+        shape: The (C, H, W) of that.
     """
 
-    def __init__(self, samples: Samples, transform: Transform) -> None:
+    def __init__(self, samples: Samples, transform: Transform, shape: tuple[int, int, int]) -> None:
         self.samples = samples
         self.transform = transform
+        self.shape = shape
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """A (C, H, W) tensor and its label.
+    def __getitem__(self, draw: Draw) -> Item:
+        """A (C, H, W) tensor, its label and its name; whatever is random in it comes from the draw's seed.
 
         Raises:
             UnreadableImageError: The file became unreadable; names it.
         """
-        image, label = self.samples[index]
+        if draw.sample == NOTHING:
+            return padding(self.shape)
+        image, label = self.samples[draw.sample]
+        name = f"image {draw.sample}"
         if isinstance(image, Path):
+            name = str(image)
             try:
                 image = load_image(image)
             except DataError as error:
                 raise UnreadableImageError(error.message) from error
-        return self.transform(image), label
+        with seeded(draw.seed):
+            return Item(self.transform(image), label, name)
 
 
 class UnreadableImageError(DataError):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dat_cli.catalog import Preprocessing
+from dat_cli.data.batch import collate
 from dat_cli.data.damage import leave_out_damaged
 from dat_cli.data.dataset import ImageDataset
+from dat_cli.data.loader import EpochLoader
 from dat_cli.data.machine import default_workers
+from dat_cli.data.order import EvaluationOrder, Sampling, Share, TrainingOrder
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.sources import open_source
 from dat_cli.data.transforms import eval_transform, train_transform
@@ -21,7 +23,6 @@ from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, UsageError
 
 Part = Literal["train", "val", "test"]
-Loader = DataLoader[tuple[Tensor, int]]
 
 _SMALLEST = 32  # pixels: what the networks halve five times
 _LARGEST = 4096  # as for weights files: far beyond any use, far below what fills a machine
@@ -30,8 +31,8 @@ _LARGEST = 4096  # as for weights files: far beyond any use, far below what fill
 class ImageDataModule(LightningDataModule):
     """Labelled pictures of one source, decoded, transformed and batched.
 
-    Batches are ``(images (B, C, H, W) float32, labels (B,) int64)``. Before the first of them every file of the
-    parts that a run uses is decoded once, see ``damage.leave_out_damaged``.
+    Batches are ``batch.Batch``. Before the first of them every file of the parts that a run uses is decoded once, see
+    ``damage.leave_out_damaged``. Processes that work together divide the pictures among them, see ``order``.
 
     Args:
         source: ``digits``, which is built in, or a folder with a subfolder of images for each class.
@@ -41,9 +42,14 @@ class ImageDataModule(LightningDataModule):
         val_fraction: Part of each class that is held out for validation where the source has no such part.
         seed: Of that choice, of the order of training pictures and of their random crops.
         damaged: A damaged file is an ``error`` before the first step, or left out (``skip``) and named in the log.
+        sampling: ``uniform`` takes each training picture once an epoch, ``balanced`` each class equally often.
         crop_scale: Smallest and largest part of a picture's area that a random crop takes; by default what suits
             the source.
+        crop_ratio: Smallest and largest width of that part in relation to its height.
         flip: Probability of a mirrored picture in training; by default what suits the source.
+        auto_augment: Random changes of colour and shape by timm's name of a policy, as rand-m9-mstd0.5-inc1.
+        color_jitter: Strength of random brightness, contrast and saturation; timm leaves it out beside auto_augment.
+        erasing: Probability that a random rectangle is filled with noise.
         classes: Names that labels are indices into, of weights that are measured; by default the source's own.
         preprocessing: How weights want their input; by default what suits the source.
 
@@ -60,8 +66,13 @@ class ImageDataModule(LightningDataModule):
         val_fraction: float = 0.2,
         seed: int = 0,
         damaged: Literal["error", "skip"] = "error",
+        sampling: Sampling = "uniform",
         crop_scale: tuple[float, float] | None = None,
+        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip: float | None = None,
+        auto_augment: str | None = None,
+        color_jitter: float = 0.0,
+        erasing: float = 0.0,
         classes: list[str] | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
@@ -82,7 +93,11 @@ class ImageDataModule(LightningDataModule):
             crop_scale,
             "two parts of the area, the smaller first, more than 0 and at most 1",
         )
+        _require(sampling in ("uniform", "balanced"), "sampling", sampling, "uniform or balanced")
+        _require(0 < crop_ratio[0] <= crop_ratio[1], "crop_ratio", crop_ratio, "two ratios above 0, the smaller first")
         _require(flip is None or 0 <= flip <= 1, "flip", flip, "from 0 to 1")
+        _require(0 <= color_jitter < 10, "color_jitter", color_jitter, "from 0 to 10, such as 0.4")
+        _require(0 <= erasing <= 1, "erasing", erasing, "from 0 to 1")
         self.source_name = source
         self.image_size = image_size
         self.batch_size = batch_size
@@ -90,8 +105,13 @@ class ImageDataModule(LightningDataModule):
         self.val_fraction = val_fraction
         self.seed = seed
         self.damaged = damaged
+        self.sampling: Sampling = sampling
         self.crop_scale = crop_scale
+        self.crop_ratio = crop_ratio
         self.flip = flip
+        self.auto_augment = auto_augment
+        self.color_jitter = color_jitter
+        self.erasing = erasing
         self._given_classes = classes
         self._given_preprocessing = preprocessing
         self._checked: dict[str, Samples] = {}
@@ -118,6 +138,12 @@ class ImageDataModule(LightningDataModule):
         return len(self.source.classes)
 
     @property
+    def class_counts(self) -> list[int]:
+        """Training pictures of each class."""
+        counts = Counter(self._samples("train").labels)
+        return [counts[label] for label in range(self.num_classes)]
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """How pictures become inputs of the network."""
         chosen = self._given_preprocessing or self.source.preprocessing
@@ -138,26 +164,36 @@ class ImageDataModule(LightningDataModule):
         }
         self._checked |= leave_out_damaged(pending, self.classes, skip=self.damaged == "skip")
 
-    def train_dataloader(self) -> Loader:
-        """Random parts of the training pictures in an order that depends on the seed alone."""
+    def train_dataloader(self) -> EpochLoader:
+        """Random parts of the training pictures in an order that depends on the seed and the epoch alone."""
         samples = self._samples("train")
-        crop_scale = self.crop_scale or self.source.crop_scale
-        flip = self.source.flip if self.flip is None else self.flip
-        transform = train_transform(self.preprocessing, crop_scale=crop_scale, flip=flip)
-        # A last batch of one or two pictures makes a noisy step.
-        return self._loader(ImageDataset(samples, transform), shuffle=True, drop_last=len(samples) > self.batch_size)
+        transform = train_transform(
+            self.preprocessing,
+            crop_scale=self.crop_scale or self.source.crop_scale,
+            crop_ratio=self.crop_ratio,
+            flip=self.source.flip if self.flip is None else self.flip,
+        )
+        order = TrainingOrder(
+            samples.labels, self.batch_size, seed=self.seed, share=self._share(), sampling=self.sampling
+        )
+        return self._loader(ImageDataset(samples, transform, self.preprocessing.input_size), order)
 
-    def val_dataloader(self) -> Loader:
+    def val_dataloader(self) -> EpochLoader:
         """The validation pictures, each once."""
-        return self._loader(ImageDataset(self._samples("val"), eval_transform(self.preprocessing)))
+        return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> Loader:
+    def test_dataloader(self) -> EpochLoader:
         """The test pictures, each once.
 
         Raises:
             DataError: The source has none.
         """
-        return self._loader(ImageDataset(self._samples("test"), eval_transform(self.preprocessing)))
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, part: Part) -> EpochLoader:
+        samples = self._samples(part)
+        dataset = ImageDataset(samples, eval_transform(self.preprocessing), self.preprocessing.input_size)
+        return self._loader(dataset, EvaluationOrder(len(samples), self.batch_size, share=self._share()))
 
     def _samples(self, part: Part) -> Samples:
         return self._checked.get(part) or self._part(part)
@@ -171,19 +207,30 @@ class ImageDataModule(LightningDataModule):
             )
         return samples
 
-    def _loader(self, dataset: ImageDataset, *, shuffle: bool = False, drop_last: bool = False) -> Loader:
+    def _loader(self, dataset: ImageDataset, order: TrainingOrder | EvaluationOrder) -> EpochLoader:
         workers = self._workers(dataset)
-        epoch = self.trainer.current_epoch if self.trainer else 0  # a resumed run goes on with another order
-        return DataLoader(
+        return EpochLoader(
             dataset,
-            batch_size=self.batch_size,
-            shuffle=shuffle,
+            order=order,
+            position=self._position,
+            batch_sampler=order,
+            collate_fn=collate,
             num_workers=workers,
             pin_memory=self._device() == "cuda",
-            drop_last=drop_last,
             persistent_workers=workers > 0,
-            generator=torch.Generator().manual_seed(self.seed + epoch),  # also seeds the workers
         )
+
+    def _share(self) -> Share:
+        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+
+    def _position(self) -> tuple[int, int]:
+        """The epoch that training is in and how many of its batches are done, which is not 0 after a resume alone."""
+        trainer = self.trainer
+        if trainer is None or getattr(trainer, "overfit_batches", False):
+            return 0, 0  # overfitting means the same pictures in each epoch
+        loop = trainer.fit_loop
+        is_within = loop.epoch_progress.current.ready > trainer.current_epoch
+        return trainer.current_epoch, loop.epoch_loop.batch_progress.current.ready if is_within else 0
 
     def _device(self) -> str:
         if self.trainer:

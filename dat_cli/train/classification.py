@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassStatScores
 
 from dat_cli.catalog import Preprocessing, get_variant
-from dat_cli.errors import DatError, UsageError
+from dat_cli.data.batch import PADDING, Batch
+from dat_cli.errors import UsageError
 from dat_cli.models import create_model
 from dat_cli.train.optim import OptimizerConfig, build_optimizer
 from dat_cli.weights import WeightsConfig
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Classification(LightningModule):
@@ -81,6 +79,7 @@ class Classification(LightningModule):
             drop_path_rate=get_variant(arch).drop_path_rate if drop_path_rate is None else drop_path_rate,
         )
         self.network.set_grad_checkpointing(grad_checkpointing)
+        self.train_loss = MeanMetric()
         self.val_scores = _scores(len(classes), "val_")
         self.test_scores = _scores(len(classes), "test_")
         self.class_counts = MulticlassStatScores(len(classes), average=None)
@@ -92,24 +91,11 @@ class Classification(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         """Smoothed cross entropy of a batch."""
-        images, labels = batch
-        loss = F.cross_entropy(self(images).float(), labels, label_smoothing=self.label_smoothing)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        loss = F.cross_entropy(self(batch.images).float(), batch.labels, label_smoothing=self.label_smoothing)
+        self.train_loss.update(loss.detach(), len(batch.labels))
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True)
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Stop a run that has diverged: nothing after it can be of use.
-
-        Raises:
-            DatError: The loss is not a number.
-        """
-        loss = self.trainer.callback_metrics.get("train_loss")
-        if loss is not None and not torch.isfinite(loss):
-            raise DatError(
-                f"the training loss is {loss.item()} in epoch {self.current_epoch + 1}",
-                hint="lower --model.optimizer.lr, or train with --trainer.precision 32-true",
-            )
 
     def on_validation_epoch_start(self) -> None:
         """Count from nothing: Lightning resets only metrics that are logged."""
@@ -121,11 +107,11 @@ class Classification(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Loss and scores of a batch."""
-        self._measure(batch, self.val_scores, "val_loss")
+        self._measure(batch, self.val_scores)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Loss and scores of a batch."""
-        self._measure(batch, self.test_scores, "test_loss")
+        self._measure(batch, self.test_scores)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine over the whole run.
@@ -160,26 +146,43 @@ class Classification(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make the checkpoint self-contained, like a weights file."""
+        """Make the checkpoint self-contained, like a weights file, and keep the mean loss of an epoch that goes on."""
         checkpoint["dat"] = self.weights_config().to_dict()
+        with self.train_loss.sync_context():
+            checkpoint["train_loss"] = {name: float(getattr(self.train_loss, name)) for name in _MEAN}
 
-    def _measure(self, batch: Batch, scores: MetricCollection, loss_name: str) -> None:
-        images, labels = batch
-        logits = self(images).float()
-        scores.update(logits, labels)
-        self.class_counts.update(logits, labels)
-        loss = F.cross_entropy(logits, labels)
-        self.log(loss_name, loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        self.log_dict(scores, on_step=False, on_epoch=True, batch_size=len(labels))
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the mean loss, which is that of all processes: one of them alone takes it."""
+        if self.trainer.is_global_zero:
+            for name in _MEAN:
+                getattr(self.train_loss, name).fill_(checkpoint["train_loss"][name])
+
+    def _measure(self, batch: Batch, scores: MetricCollection) -> None:
+        logits = self(batch.images).float()
+        real = batch.labels != PADDING
+        if real.any():
+            logits, labels = logits[real], batch.labels[real]
+            scores.update(logits, labels)
+            self.class_counts.update(logits, labels)
+        self.log_dict(scores, on_step=False, on_epoch=True)
+
+
+_MEAN = ("mean_value", "weight")  # states of a MeanMetric
+
+
+class _CrossEntropy(MeanMetric):
+    """Mean over pictures of the plain cross entropy, whatever share of them each process has."""
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:  # type: ignore[override]  # of a batch, not of its mean
+        super().update(F.cross_entropy(logits, labels, reduction="none"))
 
 
 def _scores(classes: int, prefix: str) -> MetricCollection:
-    return MetricCollection(
-        {
-            "acc1": MulticlassAccuracy(classes, average="micro"),
-            "acc5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro"),
-            "f1": MulticlassF1Score(classes, average="macro"),
-        },
-        prefix=prefix,
-        compute_groups=False,  # after a first batch without mistakes, F1 and top-5 would be taken for one
-    )
+    scores: dict[str, Metric | MetricCollection] = {
+        "loss": _CrossEntropy(),
+        "acc1": MulticlassAccuracy(classes, average="micro"),
+        "acc5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro"),
+        "f1": MulticlassF1Score(classes, average="macro"),
+    }
+    # Without groups: after a first batch without mistakes, F1 and top-5 would be taken for one.
+    return MetricCollection(scores, prefix=prefix, compute_groups=False)
