@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
 from dat_cli.catalog import Preprocessing
+from dat_cli.data.augment import distortions, erasures
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -40,22 +41,39 @@ def train_transform(
     crop_scale: tuple[float, float],
     flip: float,
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    auto_augment: str | None = None,
+    color_jitter: float = 0.0,
+    erasing: float = 0.0,
 ) -> Transform:
-    """A random part of the picture, perhaps mirrored.
+    """A random part of the picture, perhaps mirrored, distorted, recoloured and with a hole in it.
 
     Args:
         preprocessing: Size, mean, standard deviation and filter; the crop is random instead.
         crop_scale: Smallest and largest part of the picture's area.
         flip: Probability of a mirrored picture.
         crop_ratio: Smallest and largest width of the part in relation to its height.
+        auto_augment: Policy in timm's words, such as ``rand-m9-mstd0.5-inc1``; None for none.
+        color_jitter: Strength of random brightness, contrast and saturation. As in timm it has no effect beside
+            ``auto_augment`` (but for its policies 3a), which changes colours itself.
+        erasing: Probability that a rectangle of the picture becomes noise.
 
     Returns:
         A function from an RGB picture of any size to a (C, H, W) float32 tensor.
+
+    Raises:
+        UsageError: timm has no such policy.
     """
     size = preprocessing.input_size[1:]
     mode = _interpolation(preprocessing)
-    crop = v2.RandomResizedCrop(size, scale=crop_scale, ratio=crop_ratio, interpolation=mode, antialias=True)
-    return v2.Compose([crop, v2.RandomHorizontalFlip(flip), *_to_input(preprocessing)])
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=crop_scale, ratio=crop_ratio, interpolation=mode, antialias=True),
+            v2.RandomHorizontalFlip(flip),
+            *distortions(preprocessing, auto_augment=auto_augment, color_jitter=color_jitter),
+            *_to_input(preprocessing),
+            *erasures(erasing),
+        ]
+    )
 
 
 def _interpolation(preprocessing: Preprocessing) -> InterpolationMode:
