@@ -45,6 +45,10 @@ class EpochLoader(DataLoader[Batch]):
         return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # typed as a class that is PyTorch's own
-        """The batches that are left of the epoch."""
+        """The batches that are left of the epoch.
+
+        The run is asked where it stands for the first batch, not before: Lightning makes an iterator when it counts
+        the steps of a run, and reads the checkpoint after that.
+        """
         self.order.begin(*self.position())
-        return super().__iter__()
+        yield from super().__iter__()
