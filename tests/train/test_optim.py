@@ -87,6 +87,6 @@ def test_adamw_is_that_of_the_papers() -> None:
     "wrong",
     [{"lr": -1.0}, {"lr": 0.0}, {"lr": float("nan")}, {"weight_decay": -0.1}, {"beta2": 1.0}, {"min_lr": 1.0}],
 )
-def test_a_number_out_of_range_is_named(wrong: dict[str, float]) -> None:
+def test_a_number_out_of_range_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=rf"model\.optimizer\.{next(iter(wrong))}"):
         OptimizerConfig(**wrong)
