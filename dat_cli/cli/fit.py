@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from lightning.pytorch import Trainer
@@ -53,6 +53,24 @@ class Fit(DatCLI):
             "--name", type=str | None, help="Name of the run; default: that of the config, or the architecture."
         )
         start.add_argument("--output_dir", type=str, default="runs", help="Folder of all runs.")
+        keep = parser.add_argument_group("What is kept, and when to stop")
+        keep.add_argument(
+            "--ema_decay",
+            type=float | None,
+            help="Average weights over steps with this decay, such as 0.9999, and measure and keep the average.",
+        )
+        keep.add_argument(
+            "--patience", type=int | None, help="Stop after so many validations without a better top-1 accuracy."
+        )
+        keep.add_argument(
+            "--save_minutes", type=float, default=30.0, help="Minutes between two checkpoints within an epoch."
+        )
+        keep.add_argument(
+            "--loggers",
+            type=list[Literal["tensorboard", "wandb"]],
+            default=[],
+            help="Who else is told the numbers of metrics.csv: tensorboard, wandb.",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; a resumed run's own options come first."""

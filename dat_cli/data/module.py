@@ -172,6 +172,9 @@ class ImageDataModule(LightningDataModule):
             crop_scale=self.crop_scale or self.source.crop_scale,
             crop_ratio=self.crop_ratio,
             flip=self.source.flip if self.flip is None else self.flip,
+            auto_augment=self.auto_augment,
+            color_jitter=self.color_jitter,
+            erasing=self.erasing,
         )
         order = TrainingOrder(
             samples.labels, self.batch_size, seed=self.seed, share=self._share(), sampling=self.sampling

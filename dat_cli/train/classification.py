@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassStatScores
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from dat_cli.catalog import Preprocessing, get_variant
 from dat_cli.data.batch import PADDING, Batch
 from dat_cli.errors import UsageError
 from dat_cli.models import create_model
+from dat_cli.report.findings import Findings
+from dat_cli.train.balance import class_weights as inverse_frequencies
+from dat_cli.train.findings import FindingsCollector
+from dat_cli.train.freeze import Frozen
+from dat_cli.train.freeze import freeze as freeze_part
+from dat_cli.train.mixing import Mixing, MixingConfig
 from dat_cli.train.optim import OptimizerConfig, build_optimizer
 from dat_cli.weights import WeightsConfig
 
@@ -33,7 +40,12 @@ class Classification(LightningModule):
         window: Size of attention windows, or kernel of neighbourhood attention; null: that of the architecture.
         drop_path_rate: Stochastic depth of the last block; null: that of the published recipe.
         label_smoothing: Share of the target that is spread over all classes in training.
+        mixing: Mixup and CutMix of the images of a batch.
+        class_weights: ``balanced`` lets rare classes weigh as much in the loss as frequent ones.
+        freeze: What does not learn: the ``backbone``, or the stem and so many first stages; null: everything learns.
         grad_checkpointing: Compute activations twice to keep fewer of them in memory.
+        channels_last: Keep maps in memory with channels last, which some GPUs prefer.
+        compile: Compile the network by torch.compile; the first steps take minutes, the others less time.
         optimizer: AdamW and its schedule.
         trained_on: Name of the data, kept with the weights.
 
@@ -52,7 +64,12 @@ class Classification(LightningModule):
         window: int | None = None,
         drop_path_rate: float | None = None,
         label_smoothing: float = 0.1,
+        mixing: MixingConfig = MixingConfig(),  # noqa: B008 - frozen
+        class_weights: Literal["balanced"] | None = None,
+        freeze: Frozen = None,
         grad_checkpointing: bool = False,
+        channels_last: bool = False,
+        compile: bool = False,  # noqa: A002 - torch's name of it
         optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008 - frozen
         trained_on: str | None = None,
     ) -> None:
@@ -79,39 +96,76 @@ class Classification(LightningModule):
             drop_path_rate=get_variant(arch).drop_path_rate if drop_path_rate is None else drop_path_rate,
         )
         self.network.set_grad_checkpointing(grad_checkpointing)
+        freeze_part(self.network, freeze)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
+        self.mixing = Mixing(mixing, len(classes), label_smoothing) if mixing.mixes else None
+        self._compiles = compile
+        self._balances = class_weights == "balanced"
+        self._class_weights: Tensor | None = None
         self.train_loss = MeanMetric()
         self.val_scores = _scores(len(classes), "val_")
         self.test_scores = _scores(len(classes), "test_")
-        self.class_counts = MulticlassStatScores(len(classes), average=None)
+        self.val_findings = FindingsCollector(classes, "val")
+        self.test_findings = FindingsCollector(classes, "test")
+        self.findings: Findings | None = None  # of the last measurement
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores of each class before softmax: (B, 3, H, W) to (B, number of classes)."""
-        logits: Tensor = self.network(images)
+        logits: Tensor = self.network(images.contiguous(memory_format=self.memory_format))
         return logits
 
+    def on_fit_start(self) -> None:
+        """Learn how frequent classes are, and compile."""
+        if self._balances:
+            counts = self.trainer.datamodule.class_counts  # type: ignore[attr-defined]  # that of the images
+            self._class_weights = inverse_frequencies(counts).to(self.device)
+        self._compile()
+
+    def on_validation_start(self) -> None:
+        """Compile."""
+        self._compile()
+
+    def on_test_start(self) -> None:
+        """Compile."""
+        self._compile()
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
-        """Smoothed cross entropy of a batch."""
-        loss = F.cross_entropy(self(batch.images).float(), batch.labels, label_smoothing=self.label_smoothing)
-        self.train_loss.update(loss.detach(), len(batch.labels))
+        """Cross entropy of a batch, with mixed images and smoothed targets."""
+        images, labels, _ = batch
+        targets, smoothing = labels, self.label_smoothing
+        if self.mixing is not None:
+            images, targets = self.mixing(images, labels)
+            smoothing = 0.0  # it is in the targets
+        loss = F.cross_entropy(self(images).float(), targets, weight=self._class_weights, label_smoothing=smoothing)
+        self.train_loss.update(loss.detach(), len(labels))
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Count from nothing: Lightning resets only metrics that are logged."""
-        self.class_counts.reset()
+        """Begin with no findings: Lightning resets only metrics that are logged."""
+        self.val_findings.reset()
 
     def on_test_epoch_start(self) -> None:
-        """Count from nothing: Lightning resets only metrics that are logged."""
-        self.class_counts.reset()
+        """Begin with no findings: Lightning resets only metrics that are logged."""
+        self.test_findings.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Say what was found."""
+        self.findings = self.val_findings.compute(_numbers(self.val_scores))
+
+    def on_test_epoch_end(self) -> None:
+        """Say what was found."""
+        self.findings = self.test_findings.compute(_numbers(self.test_scores))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Loss and scores of a batch."""
-        self._measure(batch, self.val_scores)
+        """Loss, scores and mistakes of a batch."""
+        self._measure(batch, self.val_scores, self.val_findings)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Loss and scores of a batch."""
-        self._measure(batch, self.test_scores)
+        """Loss, scores and mistakes of a batch."""
+        self._measure(batch, self.test_scores, self.test_findings)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine over the whole run.
@@ -123,8 +177,13 @@ class Classification(LightningModule):
         if steps == float("inf"):
             raise UsageError("the learning rate needs an end to fall to", hint="give --trainer.max_epochs")
         batches = max(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches, 1)
+        trainer = self.trainer
         optimizer, schedule = build_optimizer(
-            self.network, self.optimizer_config, steps=int(steps), epochs=steps / batches
+            self.network,
+            self.optimizer_config,
+            steps=int(steps),
+            epochs=steps / batches,
+            total_batch=trainer.datamodule.batch_size * trainer.accumulate_grad_batches * trainer.world_size,  # type: ignore[attr-defined]  # that of the images
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -157,14 +216,19 @@ class Classification(LightningModule):
             for name in _MEAN:
                 getattr(self.train_loss, name).fill_(checkpoint["train_loss"][name])
 
-    def _measure(self, batch: Batch, scores: MetricCollection) -> None:
+    def _measure(self, batch: Batch, scores: MetricCollection, findings: FindingsCollector) -> None:
         logits = self(batch.images).float()
+        findings.update(batch.images, logits, batch.labels, batch.names, self.preprocessing)
         real = batch.labels != PADDING
         if real.any():
-            logits, labels = logits[real], batch.labels[real]
-            scores.update(logits, labels)
-            self.class_counts.update(logits, labels)
+            scores.update(logits[real], batch.labels[real])
         self.log_dict(scores, on_step=False, on_epoch=True)
+
+    def _compile(self) -> None:
+        """Once, in place: the names of tensors stay."""
+        if self._compiles:
+            self._compiles = False
+            self.network.compile()
 
 
 _MEAN = ("mean_value", "weight")  # states of a MeanMetric
@@ -175,6 +239,10 @@ class _CrossEntropy(MeanMetric):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:  # type: ignore[override]  # of a batch, not of its mean
         super().update(F.cross_entropy(logits, labels, reduction="none"))
+
+
+def _numbers(scores: MetricCollection) -> dict[str, float]:
+    return {name: value.item() for name, value in scores.compute().items()}
 
 
 def _scores(classes: int, prefix: str) -> MetricCollection:
