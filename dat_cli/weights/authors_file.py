@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from dat_cli.weights.writer import save_pickle
 from dat_cli.whole import whole_file
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ def write_authors_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
         DatError: The disk is full, the folder cannot be written to, or ``path`` is no ordinary file.
         OSError: The same, where the system itself says so.
     """
-    import torch
     from safetensors.torch import save_file
 
     # Copies, because torch.save writes all of the memory that a view was cut from.
@@ -32,26 +32,4 @@ def write_authors_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if path.suffix.lower() == ".safetensors":
             save_file(whole, temporary, {"format": "pt"})
         else:
-            with temporary.open("wb") as opened:  # torch.save writes the path of what it is not given open
-                writer = _Writer(opened)
-                try:
-                    torch.save({"model": whole}, writer)  # type: ignore[arg-type]  # write and flush are all it needs
-                except RuntimeError as error:
-                    # Interrupted just before write() begins, the reason is only what torch was handling.
-                    raise (writer.refused or error.__context__ or error) from None
-
-
-class _Writer:
-    """Passes on what torch.save writes, and keeps why that failed: torch itself tells only that it did."""
-
-    def __init__(self, opened: IO[bytes]) -> None:
-        self._opened = opened
-        self.flush = opened.flush
-        self.refused: BaseException | None = None
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._opened.write(data)
-        except BaseException as error:
-            self.refused = self.refused or error
-            raise
+            save_pickle(temporary, {"model": whole})
