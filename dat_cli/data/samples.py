@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from PIL import Image
 
 from dat_cli.catalog import Preprocessing
+
+if TYPE_CHECKING:
+    from dat_cli.data.stream import Stream
 
 
 class Sample(NamedTuple):
@@ -69,7 +72,7 @@ class Source:
     """Everything that a data set says about itself.
 
     Attributes:
-        name: ``digits`` or the folder.
+        name: ``digits``, the folder, or where a stream comes from.
         classes: Names of the classes; labels are indices into it.
         train: To learn from.
         val: To measure on during training.
@@ -81,9 +84,9 @@ class Source:
 
     name: str
     classes: tuple[str, ...]
-    train: Samples = field(repr=False)
-    val: Samples = field(repr=False)
-    test: Samples | None = field(repr=False)
+    train: Samples | Stream = field(repr=False)
+    val: Samples | Stream = field(repr=False)
+    test: Samples | Stream | None = field(repr=False)
     preprocessing: Preprocessing
     crop_scale: tuple[float, float]
     flip: float

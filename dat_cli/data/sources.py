@@ -8,7 +8,12 @@ from pathlib import Path
 
 from dat_cli.data.digits import open_digits
 from dat_cli.data.folder import open_folder
+from dat_cli.data.hub_dataset import PREFIX as HUB
+from dat_cli.data.hub_dataset import open_hub_dataset
 from dat_cli.data.samples import Sample, Samples, Source
+from dat_cli.data.shard_list import has_index, is_pattern, is_remote
+from dat_cli.data.shards import open_shards
+from dat_cli.data.stream import StreamOptions
 from dat_cli.data.walk import is_folder, list_folder, printable
 from dat_cli.errors import DataError, UsageError, did_you_mean
 
@@ -18,30 +23,49 @@ BUILT_IN = "digits"
 
 _log = logging.getLogger("dat")
 
-_SOURCES_HINT = "a source is 'digits', which is built in, or a folder with a subfolder of images for each class"
+_SOURCES_HINT = (
+    "a source is 'digits', which is built in, a folder with a subfolder of images for each class, "
+    "shards (.tar), or hf://datasets/owner/name"
+)
 
 
 def open_source(
-    source: str, *, val_fraction: float = 0.2, seed: int = 0, classes: Sequence[str] | None = None
+    source: str,
+    *,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    options: StreamOptions | None = None,
 ) -> Source:
     """The pictures that ``source`` names; none is decoded.
 
     Args:
         source: ``digits``, or a folder. Its class folders lie below ``train/`` and ``val/`` (also ``valid/``,
             ``validation/``) and perhaps ``test/``; or directly in it, or below ``train/`` alone, and then
-            ``val_fraction`` of each class is held out.
+            ``val_fraction`` of each class is held out. Or shards, see ``shards.open_shards``; or a data set of the
+            Hub, see ``hub_dataset.open_hub_dataset``.
         val_fraction: Part of each class that is held out for validation where the source has no such part;
             in (0, 1), or 1 for all of it where ``classes`` are given.
         seed: Of that choice.
         classes: Names that labels are indices into, of weights that are measured. By default the classes of the
             training part, sorted.
+        options: What a stream cannot say about itself.
 
     Raises:
         DataError: There is no such source, or something in it is not as it should be; names it.
-        UsageError: ``val_fraction`` is out of range.
+        HubError: The Hub or a web server refuses or is out of reach.
+        UsageError: ``val_fraction`` is out of range, or an option is missing or means nothing here.
     """
     known = tuple(classes) if classes else None
     _check_fraction(val_fraction, measures_only=known is not None)
+    options = options or StreamOptions()
+    if source.startswith(HUB):
+        _check_options(options, source, ("image_column", "label_column"))
+        return open_hub_dataset(source, options=options, classes=known)
+    if is_pattern(source) or is_remote(source) or has_index(source):
+        _check_options(options, source, ("val_source", "samples"))
+        return open_shards(source, options=options, classes=known)
+    _check_options(options, source, ())
     if source == BUILT_IN:
         if Path(source).is_dir():
             _log.warning("'digits' means the built-in images; ./digits means the folder of that name")
@@ -54,6 +78,12 @@ def _check_fraction(fraction: float, *, measures_only: bool) -> None:
         return
     upper = "at most 1" if measures_only else "less than 1"
     raise UsageError(f"data.val_fraction is {fraction}", hint=f"it must be more than 0 and {upper}, such as 0.2")
+
+
+def _check_options(options: StreamOptions, source: str, useful: Sequence[str]) -> None:
+    given = [name for name, value in vars(options).items() if value is not None and name not in useful]
+    if given:
+        raise UsageError(f"data.{given[0]} means nothing for {printable(source)[:200]}", hint="leave it out")
 
 
 def _require_folder(source: str) -> Path:

@@ -1,0 +1,214 @@
+"""A file on a web server, read from its beginning; what breaks on the way is taken up where it broke."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from http.client import HTTPException, HTTPResponse
+from typing import TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
+
+from dat_cli import __version__
+from dat_cli.data.walk import printable
+from dat_cli.errors import DataError, HubError
+
+T = TypeVar("T")
+
+SCHEMES = ("http", "https")
+
+_SILENCE = 30.0  # seconds without a byte until a request is given up
+_ATTEMPTS = 6  # in a row without a byte; the pauses between them make 15 seconds together
+_PAUSE = 0.5  # seconds before the second attempt, twice as many before each further one
+_LONGEST_WAIT = 60.0  # seconds; a server that asks for a longer pause is not asked again
+_PIECE = 1 << 20
+
+_log = logging.getLogger("dat.data")
+
+
+class RemoteFile:
+    """A file behind an address of http or https, to be read once from its beginning.
+
+    Args:
+        url: The address. No token is sent there.
+
+    Raises:
+        DataError: It is no such address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _checked(url)
+        self._answer: HTTPResponse | None = None
+        self._position = 0
+        self._size: int | None = None
+        self._mark: str | None = None
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer than ``size`` only at the end.
+
+        Raises:
+            HubError: The server refuses, is out of reach, or breaks off again and again.
+            DataError: The file was changed while it was read.
+        """
+        pieces: list[bytes] = []
+        while size and (piece := _patiently(partial(self._read_some, size), self.url)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def _read_some(self, size: int) -> bytes:
+        if self._answer is None:
+            if self._size is not None and self._position >= self._size:
+                return b""
+            self._open()
+        assert self._answer is not None  # noqa: S101 - for the type checker
+        try:
+            data = self._answer.read(size)
+            if not data and self._size is not None and self._position < self._size:
+                raise ConnectionError("the connection broke")
+        except BaseException:
+            self.close()
+            raise
+        self._position += len(data)
+        return data
+
+    def _open(self) -> None:
+        """Ask for what is left of the file."""
+        start = self._position
+        answer = _ask(self.url, {"Range": f"bytes={start}-"} if start else {})
+        try:
+            mark = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+            if start and mark != self._mark:
+                raise DataError(f"{shown(self.url)} was changed while it was read", hint="start again")
+            length = answer.headers.get("Content-Length")
+            is_rest = answer.status == 206
+            if self._size is None and length is not None:
+                self._size = int(length)
+            for passed in range(0, 0 if is_rest else start, _PIECE):  # a server without ranges begins anew
+                answer.read(min(_PIECE, start - passed))
+        except BaseException:
+            answer.close()
+            raise
+        self._answer, self._mark = answer, mark
+
+
+def fetch(url: str, *, limit: int) -> bytes | None:
+    """A small file; None when the server has no such file.
+
+    Raises:
+        HubError: The server refuses or is out of reach.
+        DataError: The file is larger than ``limit`` bytes.
+    """
+    file = RemoteFile(url)
+    try:
+        data = file.read(limit + 1)
+    except _MissingError:
+        return None
+    finally:
+        file.close()
+    if len(data) > limit:
+        raise DataError(f"{shown(url)} has more than {limit} bytes")
+    return data
+
+
+def shown(address: str) -> str:
+    """An address or a path as one line of bounded length, without passwords and signatures."""
+    scheme, separator, _ = address.partition("://")
+    if separator and scheme.lower() in SCHEMES:
+        with suppress(ValueError):
+            parts = urlsplit(address)
+            address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    text = printable(address)
+    return text if len(text) <= 300 else f"{text[:148]}...{text[-148:]}"
+
+
+class _MissingError(HubError):
+    """The server has no such file."""
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in SCHEMES and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid or not url.isascii() or not url.isprintable() or " " in url:
+        raise DataError(f"{shown(url)} is no address of a web server", hint="it begins with https://")
+    if "@" in parts.netloc:
+        raise DataError(f"the address of {shown(url)} holds the name or the password of a user", hint="leave it out")
+    return url
+
+
+def _patiently(call: Callable[[], T], url: str) -> T:
+    """Ask again when what went wrong may pass."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return call()
+        except (OSError, HTTPException) as error:  # noqa: PERF203 - each round waits for a server
+            said, wait = _judge(error)
+            if attempt == _ATTEMPTS - 1 or wait is None:
+                hint = "check the address" if wait is None else "check the connection, or try again later"
+                kind = _MissingError if isinstance(error, HTTPError) and error.code in (404, 410) else HubError
+                raise kind(f"cannot read {shown(url)}: {said}", hint=hint) from None
+            _log.info("%s: %s; trying again", shown(url), said)
+            time.sleep(wait or _PAUSE * 2**attempt)
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _judge(error: Exception) -> tuple[str, float | None]:
+    """What to say, and the seconds that the server asks to wait, 0 where it does not; None: asking again is no use."""
+    if isinstance(error, HTTPError):
+        with error:
+            said = f"the server answered {error.code} ({printable(str(error.reason))[:80].lower()})"
+            if error.code not in (408, 429) and error.code < 500:
+                return said, None
+            after = error.headers.get("Retry-After", "") if error.headers else ""
+        wait = float(after) if after.isdecimal() and len(after) < 8 else 0.0
+        return said, wait if wait <= _LONGEST_WAIT else None
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, TimeoutError):
+        return "the server did not answer in time", 0.0
+    words = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason) or type(reason).__name__
+    return printable(words)[:200].lower(), 0.0
+
+
+def _ask(url: str, headers: dict[str, str]) -> HTTPResponse:
+    # Compressed answers would have other lengths.
+    plain = {"Accept-Encoding": "identity", "User-Agent": f"dat-cli/{__version__}", **headers}
+    answer = _opener().open(Request(url, headers=plain), timeout=_SILENCE)  # noqa: S310 - see _checked and _opener
+    assert isinstance(answer, HTTPResponse)  # noqa: S101 - for the type checker
+    return answer
+
+
+def _opener() -> OpenerDirector:
+    """What can follow http and https, and nothing else: urllib's own would follow a redirection to ftp."""
+    opener = OpenerDirector()
+    for handler in (
+        ProxyHandler(),
+        HTTPHandler(),
+        HTTPSHandler(),
+        HTTPRedirectHandler(),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener

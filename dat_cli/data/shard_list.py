@@ -1,0 +1,286 @@
+"""Which shards a pattern or a folder means, and how many pictures each has."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from urllib.parse import urlsplit, urlunsplit
+
+from dat_cli.data.remote_file import SCHEMES, RemoteFile, fetch, shown
+from dat_cli.data.shard_index import INDEX, LARGEST, ShardIndex, parse_index
+from dat_cli.data.tar import Readable, label_of, read_samples
+from dat_cli.errors import DataError
+
+_MOST_SHARDS = 1_000_000
+_SECONDS_BETWEEN_LINES = 30.0
+
+_log = logging.getLogger("dat.data")
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A shard: where it lies, its pictures (None: not known) and its bytes (0: not known)."""
+
+    address: str
+    samples: int | None = None
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class ShardList:
+    """The shards of one part of a data set.
+
+    Attributes:
+        shards: In order.
+        classes: What the numbers in labels mean; None where no index says so.
+        labels: How many pictures each label of the files has, where that is known.
+        is_shared_out: Whether the pictures of each shard are only guessed from their sum.
+    """
+
+    shards: tuple[ShardFile, ...]
+    classes: tuple[str, ...] | None = None
+    labels: Counter[str] | None = None
+    is_shared_out: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the pictures of each shard are known."""
+        return not self.is_shared_out and all(shard.samples is not None for shard in self.shards)
+
+    def shared_out(self, samples: int) -> ShardList:
+        """The same, where only the number of all pictures is known: each shard is taken to have as many."""
+        each, more = divmod(samples, len(self.shards))
+        shards = (replace(shard, samples=each + (place < more)) for place, shard in enumerate(self.shards))
+        return replace(self, shards=tuple(shards), is_shared_out=True)
+
+
+def is_remote(address: str) -> bool:
+    """Whether it is an address of a web server."""
+    return address.partition("://")[0].lower() in SCHEMES and "://" in address
+
+
+def is_pattern(source: str) -> bool:
+    """Whether it names shards themselves, not a folder of them."""
+    return any(part.partition("?")[0].endswith(".tar") for part in _split(source))
+
+
+def has_index(source: str) -> bool:
+    """Whether it is a folder here that ``dat shard`` has written, or a part of one."""
+    try:
+        return any((Path(source).expanduser() / part / INDEX).is_file() for part in ("", "train", "val", "test"))
+    except (OSError, ValueError, RuntimeError):  # no path at all, which others say better
+        return False
+
+
+def in_folder(folder: str) -> ShardList | None:
+    """The shards of a folder, here or on a web server, by its index; None where it has none.
+
+    Raises:
+        DataError: The index is not as it should be, or a shard is not what it says.
+        HubError: The web server refuses or is out of reach.
+    """
+    index = _index_of(folder)
+    if index is None:
+        return None
+    shards = tuple(
+        ShardFile(_joined(folder, shard.name), shard.samples, shard.bytes) for shard in index.shards if shard.samples
+    )
+    return ShardList(tuple(map(_check_file, shards)), index.classes, _labels(index))
+
+
+def by_pattern(source: str) -> ShardList:
+    """The shards that a pattern names, with what an ``index.json`` beside them says.
+
+    Args:
+        source: Addresses that end in .tar, with commas between them and ranges in braces, as in
+            ``train-{000000..000099}.tar``.
+
+    Raises:
+        DataError: The pattern is none, a shard is missing, or an index is not as it should be.
+        HubError: A web server refuses or is out of reach.
+    """
+    shards, indices = [], dict[str, ShardIndex | None]()
+    for address in expand(source):
+        folder, name = _parted(address)
+        if folder not in indices:
+            indices[folder] = _index_of(folder)
+        index = indices[folder]
+        known = _by_name(index).get(name) if index else None
+        shards.append(_check_file(replace(known, address=address) if known else ShardFile(address)))
+    found = list(indices.values())
+    classes = (
+        found[0].classes if found[0] and all(each and each.classes == found[0].classes for each in found) else None
+    )
+    return ShardList(tuple(shards), classes)
+
+
+def count(listed: ShardList) -> ShardList:
+    """The same with the pictures of each shard, which are counted where they are not known.
+
+    Here only headers and labels are read; what comes from a web server passes by whole.
+
+    Raises:
+        DataError: A shard cannot be read, or a picture has no label.
+        HubError: The web server refuses or is out of reach.
+    """
+    if listed.is_exact:
+        return listed
+    start = last_line = monotonic()
+    shards, labels = [], Counter[str]()
+    for done, shard in enumerate(listed.shards):
+        if monotonic() - last_line > _SECONDS_BETWEEN_LINES:
+            last_line = monotonic()
+            _log.info("counted images in %d of %d shards", done, len(listed.shards))
+        name = shown(shard.address)
+        with open_shard(shard.address) as file:
+            found = Counter(label_of(sample, name) for sample in read_samples(file, name, images=False))
+        labels += found
+        shards.append(replace(shard, samples=sum(found.values())))
+    total = sum(labels.values())
+    _log.info("counted %d images in %d shards in %.1f s", total, len(shards), monotonic() - start)
+    return replace(listed, shards=tuple(shard for shard in shards if shard.samples), labels=labels)
+
+
+def expand(source: str) -> list[str]:
+    """The addresses that a pattern means, in order.
+
+    Raises:
+        DataError: A brace is not closed, there are too many, or one is neither a file's nor a web server's.
+    """
+    from braceexpand import braceexpand
+
+    addresses: list[str] = []
+    for part in _split(source):
+        _check_ranges(part)
+        try:
+            addresses += islice(braceexpand(part), _MOST_SHARDS + 1 - len(addresses))
+        except ValueError as error:
+            raise DataError(f"{shown(part)} has a brace that is not closed", hint="as in data-{00..99}.tar") from error
+        if len(addresses) > _MOST_SHARDS:
+            raise DataError(f"{shown(source)} names more than {_MOST_SHARDS} shards", hint="make larger shards")
+    for address in addresses:
+        _check_address(address)
+    if len(set(addresses)) < len(addresses):
+        twice = next(address for address, times in Counter(addresses).items() if times > 1)
+        raise DataError(f"{shown(twice)} is named twice", hint="name each shard once")
+    return addresses
+
+
+@contextmanager
+def open_shard(address: str) -> Iterator[Readable]:
+    """A shard to read from its beginning.
+
+    Raises:
+        DataError: It cannot be opened; names it.
+    """
+    if is_remote(address):
+        with closing(RemoteFile(address)) as remote:
+            yield remote
+        return
+    try:
+        file = Path(address).expanduser().open("rb")
+    except OSError as error:
+        raise _unreadable(address, error) from error
+    with file:
+        yield file
+
+
+def _split(source: str) -> list[str]:
+    """At commas that stand outside of braces."""
+    parts = re.findall(r"(?:\{[^{}]*\}|[^,])+", source)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _check_ranges(pattern: str) -> None:
+    """Refuse a range that fills the memory when it is written out."""
+    for first, last in re.findall(r"\{(-?\d{1,18})\.\.(-?\d{1,18})", pattern):
+        if abs(int(last) - int(first)) >= _MOST_SHARDS:
+            raise DataError(f"{shown(pattern)} names more than {_MOST_SHARDS} shards", hint="make larger shards")
+
+
+def _check_address(address: str) -> None:
+    scheme, separator, _ = address.partition(":")
+    if is_remote(address):
+        RemoteFile(address)  # refuses what is no address
+    elif separator and re.fullmatch(r"[a-z][a-z0-9+.-]+", scheme) and not Path(address).is_file():
+        raise DataError(
+            f"{shown(address)} is neither a file nor an address of http or https",
+            hint="copy the shards here, or mount where they lie",
+        )
+    if not address.partition("?")[0].endswith(".tar"):
+        raise DataError(f"{shown(address)} is no .tar", hint="unpack what is compressed: gunzip FILE.tar.gz")
+
+
+def _check_file(shard: ShardFile) -> ShardFile:
+    if is_remote(shard.address):
+        return shard
+    path = Path(shard.address).expanduser()
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _unreadable(shard.address, error) from error
+    if not path.is_file():
+        raise DataError(f"{shown(shard.address)} is no file", hint="a shard is a .tar")
+    if shard.samples is not None and size != shard.bytes:
+        raise DataError(
+            f"{shown(shard.address)} has {size} bytes, its {INDEX} says {shard.bytes}",
+            hint="it was changed or is incomplete; write or fetch it again",
+        )
+    return replace(shard, bytes=size)
+
+
+def _index_of(folder: str) -> ShardIndex | None:
+    place = _joined(folder, INDEX)
+    if is_remote(folder):
+        data = fetch(place, limit=LARGEST)
+    else:
+        path = Path(place).expanduser()
+        if not path.is_file():
+            return None
+        try:
+            if path.stat().st_size > LARGEST:
+                raise DataError(f"{shown(place)} has more than {LARGEST} bytes", hint="let `dat shard` write it")
+            data = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(place, error) from error
+    return None if data is None else parse_index(data, shown(place))
+
+
+def _labels(index: ShardIndex) -> Counter[str] | None:
+    if index.class_counts is None:
+        return None
+    return Counter({str(label): images for label, images in enumerate(index.class_counts)})
+
+
+@lru_cache(maxsize=8)
+def _by_name(index: ShardIndex) -> dict[str, ShardFile]:
+    return {shard.name: ShardFile(shard.name, shard.samples, shard.bytes) for shard in index.shards}
+
+
+def _joined(folder: str, name: str) -> str:
+    if not is_remote(folder):
+        return str(Path(folder) / name)
+    parts = urlsplit(folder)
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{name}", parts.query, ""))
+
+
+def _parted(address: str) -> tuple[str, str]:
+    """Folder and name."""
+    if not is_remote(address):
+        return str(Path(address).parent), Path(address).name
+    parts = urlsplit(address)
+    folder, _, name = parts.path.rpartition("/")
+    return urlunsplit((parts.scheme, parts.netloc, folder, parts.query, "")), name
+
+
+def _unreadable(address: str, error: OSError) -> DataError:
+    reason = (error.strerror or str(error)).lower()
+    return DataError(f"cannot read {shown(address)}: {reason}", hint="check that it exists and its permissions")
