@@ -268,7 +268,7 @@ def _header(text: str) -> dict[str, Any]:
     return data
 
 
-_API = r"/api/models/(?P<repo>[^/]+/[^/]+)"
+_API = r"/api/(?:models|datasets)/(?P<repo>[^/]+/[^/]+)"  # a model and a data set cannot have one name here
 _REVISION = "(?P<revision>[^/]+)"
 
 ROUTES: list[tuple[str, str, Route]] = [  # methods, pattern of the whole path while it is still quoted, what answers
@@ -287,7 +287,7 @@ ROUTES: list[tuple[str, str, Route]] = [  # methods, pattern of the whole path w
     ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", lfs_batch),
     ("PUT", "/_lfs/(?P<oid>[0-9a-f]{64})", lfs_put),
     ("POST", "/_lfs/(?P<oid>[0-9a-f]{64})", lfs_verify),
-    ("GET|HEAD", f"/(?P<repo>[^/]+/[^/]+)/resolve/{_REVISION}/(?P<path>.+)", resolve),
+    ("GET|HEAD", f"(?:/datasets)?/(?P<repo>[^/]+/[^/]+)/resolve/{_REVISION}/(?P<path>.+)", resolve),
     ("GET|HEAD", f"{_API.replace('/api/', '/api/resolve-cache/')}/{_REVISION}/(?P<path>.+)", small_file),
     ("GET|HEAD", "/_cdn/(?P<oid>[0-9a-f]{64})", cdn),
 ]
