@@ -18,7 +18,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from dat_cli.catalog import get_variant
 from dat_cli.cli.output import quiet_libraries
 from dat_cli.cli.parser import DatArgumentParser, NamedConfig
-from dat_cli.cli.trainer import check_trainer, in_one_line, names_an_option, prefer_counts
+from dat_cli.cli.trainer import check_trainer, in_one_line, names_an_option, prefer_counts, trainer_arguments
 from dat_cli.data.module import ImageDataModule
 from dat_cli.data.sources import BUILT_IN
 from dat_cli.data.walk import printable
@@ -26,6 +26,7 @@ from dat_cli.errors import DatError, UsageError
 from dat_cli.run.resolve import Weights
 from dat_cli.train.classification import Classification
 from dat_cli.train.hardware import default_precision
+from dat_cli.train.processes import is_lost, verdict
 
 SEED = 0
 EPOCHS = 300  # both papers
@@ -168,7 +169,7 @@ class DatCLI(LightningCLI):
         """
         check_trainer(self.options.trainer)
         try:
-            return super().instantiate_trainer(**kwargs)
+            return super().instantiate_trainer(**trainer_arguments(self.options.trainer), **kwargs)
         except DatError:
             raise
         except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
@@ -196,6 +197,10 @@ class DatCLI(LightningCLI):
             if not names_an_option(error, self.options.trainer):
                 raise
             raise UsageError(f"trainer: {in_one_line(error)}") from error
+        except RuntimeError as error:
+            if not is_lost(error):
+                raise
+            raise verdict() from error
 
 
 def check_channels(weights: Weights) -> None:

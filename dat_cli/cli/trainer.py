@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
@@ -11,6 +13,7 @@ from torch import cuda
 from torch.backends import mps
 
 from dat_cli.errors import UsageError
+from dat_cli.train.strategies import strategy_named
 
 _COUNT_OR_SHARE = {
     f"trainer.{name}"
@@ -33,6 +36,37 @@ def check_trainer(options: Namespace) -> None:
     check_numbers(options)
     if on_cpu(options.accelerator) and str(options.precision) in _SCALED:
         raise UsageError(f"trainer.precision {options.precision} needs a GPU", hint="a CPU takes 32-true or bf16-mixed")
+    if options.strategy == "fsdp" and str(options.precision) in _SCALED:
+        raise UsageError(
+            f"trainer.precision {options.precision} does not go with trainer.strategy fsdp",
+            hint="give bf16-mixed or 32-true, or the strategy ddp",
+        )
+
+
+def trainer_arguments(options: Namespace) -> dict[str, Any]:
+    """What the trainer is given instead of what the options say: the strategy, and what the launcher decides.
+
+    Of the options themselves, and so of a run's ``config.yaml``, nothing changes.
+
+    Raises:
+        UsageError: There is no such strategy.
+    """
+    named = isinstance(options.strategy, str)
+    return {
+        **({"strategy": strategy_named(options.strategy)} if named else {}),
+        **{name: value for name, value in launched(os.environ).items() if options[name] in ("auto", 1)},
+    }
+
+
+def launched(environment: Mapping[str, str]) -> dict[str, int]:
+    """Processes on each node and number of nodes where torchrun or Slurm has started them; nothing elsewhere."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        each = int(environment["LOCAL_WORLD_SIZE"])
+        return {"devices": each, "num_nodes": int(environment["WORLD_SIZE"]) // each}
+    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        nodes = int(environment.get("SLURM_NNODES", "1"))
+        return {"devices": int(environment.get("SLURM_NTASKS_PER_NODE", "1")), "num_nodes": nodes}
+    return {}
 
 
 def prefer_counts(parser: LightningArgumentParser) -> None:
