@@ -10,8 +10,9 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, add_owner, flat, last_value, on_terminal
+from dat_cli.cli.base import DatCLI, add_owner, check_channels, flat, last_value, on_terminal
 from dat_cli.cli.resume import check_same_options, check_unfinished, find_run
+from dat_cli.cli.start import take_over
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.train.callbacks import ProgressBar, ProgressLines, RunFolder, StepSeed
@@ -94,7 +95,8 @@ class Fit(DatCLI):
         elif options.weights is not None:
             self.weights = find_weights(options.weights, owner=options.owner)
             options.weights = self.weights.lasting_name
-            self.use_weights(self.weights)
+            check_channels(self.weights)
+            take_over(options, self.given, self.weights)
         options.name = _checked_name(options.name or self._config_name() or options.model.arch)
         parent = Path(options.output_dir).expanduser() / options.name
         if options.trainer.fast_dev_run:

@@ -231,9 +231,7 @@ class ImageDataModule(LightningDataModule):
         trainer = self.trainer
         if trainer is None or getattr(trainer, "overfit_batches", False):
             return 0, 0  # overfitting means the same pictures in each epoch
-        loop = trainer.fit_loop
-        is_within = loop.epoch_progress.current.ready > trainer.current_epoch
-        return trainer.current_epoch, loop.epoch_loop.batch_progress.current.ready if is_within else 0
+        return trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
     def _device(self) -> str:
         if self.trainer:

@@ -73,8 +73,8 @@ def resized(source: Source, *, img_size: int | None = None, window: int | None =
     if not 32 <= size <= MAX_SIDE:
         raise UsageError(f"--img_size is {size}, not 32 to {MAX_SIDE} pixels")
     if window is None:
-        grows = network.variant.generation == "dat" and network.window == _published_window(network.img_size)
-        window = _published_window(size) if grows else network.window
+        grows = network.variant.generation == "dat" and network.window == published_window(network.img_size)
+        window = published_window(size) if grows else network.window
     if not 1 <= window <= 64:
         raise UsageError(f"windows of {window} positions are not possible", hint="give --window 1 to 64")
     changed = replace(network, img_size=size, window=window)
@@ -143,7 +143,7 @@ def _preprocessing(network: Recognised) -> Preprocessing:
     return replace(preprocessing, input_size=size, mean=(mean,) * channels, std=(std,) * channels)
 
 
-def _published_window(img_size: int) -> int:
+def published_window(img_size: int) -> int:
     """Windows as large as the last stage's map, and not smaller than at 224 pixels."""
     return max(7, ceil(img_size / 32))
 

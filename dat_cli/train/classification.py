@@ -205,16 +205,17 @@ class Classification(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make the checkpoint self-contained, like a weights file, and keep the mean loss of an epoch that goes on."""
+        """Make the checkpoint self-contained, like a weights file, and keep the mean loss of an unfinished epoch."""
         checkpoint["dat"] = self.weights_config().to_dict()
-        with self.train_loss.sync_context():
-            checkpoint["train_loss"] = {name: float(getattr(self.train_loss, name)) for name in _MEAN}
+        if not self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            with self.train_loss.sync_context():
+                checkpoint["train_loss"] = {name: float(getattr(self.train_loss, name)) for name in _MEAN}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the mean loss, which is that of all processes: one of them alone takes it."""
         if self.trainer.is_global_zero:
-            for name in _MEAN:
-                getattr(self.train_loss, name).fill_(checkpoint["train_loss"][name])
+            for name, value in checkpoint.get("train_loss", {}).items():
+                getattr(self.train_loss, name).fill_(value)
 
     def _measure(self, batch: Batch, scores: MetricCollection, findings: FindingsCollector) -> None:
         logits = self(batch.images).float()
