@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 
 from dat_cli.catalog import Preprocessing
-from dat_cli.data.batch import collate
+from dat_cli.data.batch import Batch, collate
 from dat_cli.data.damage import leave_out_damaged
 from dat_cli.data.dataset import ImageDataset
-from dat_cli.data.loader import EpochLoader
+from dat_cli.data.loader import EpochLoader, Order
 from dat_cli.data.machine import default_workers
 from dat_cli.data.order import EvaluationOrder, Sampling, Share, TrainingOrder
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.sources import open_source
-from dat_cli.data.transforms import eval_transform, train_transform
+from dat_cli.data.stream import Stream, StreamOptions
+from dat_cli.data.transforms import Transform, eval_transform, train_transform
 from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, UsageError
 
@@ -32,10 +33,12 @@ class ImageDataModule(LightningDataModule):
     """Labelled pictures of one source, decoded, transformed and batched.
 
     Batches are ``batch.Batch``. Before the first of them every file of the parts that a run uses is decoded once, see
-    ``damage.leave_out_damaged``. Processes that work together divide the pictures among them, see ``order``.
+    ``damage.leave_out_damaged``; what is streamed is not. Processes that work together divide the pictures among
+    them, see ``order``.
 
     Args:
-        source: ``digits``, which is built in, or a folder with a subfolder of images for each class.
+        source: ``digits``, which is built in; a folder with a subfolder of images for each class; shards, as
+            ``train-{000..099}.tar``; or ``hf://datasets/owner/name``.
         image_size: Height and width that the network is given; by default what the weights or the source suggest.
         batch_size: Pictures in a batch.
         num_workers: Processes that load data; by default what suits the machine and the source, 0 for the digits.
@@ -50,6 +53,10 @@ class ImageDataModule(LightningDataModule):
         auto_augment: Random changes of colour and shape by timm's name of a policy, as rand-m9-mstd0.5-inc1.
         color_jitter: Strength of random brightness, contrast and saturation; timm leaves it out beside auto_augment.
         erasing: Probability that a random rectangle is filled with noise.
+        val_source: Shards to validate on, where ``source`` names shards without an index.
+        samples: Training pictures in shards that nothing counts, as those of a web server without an index.
+        image_column: Column of the pictures of a data set of the Hub; by default the only one with pictures.
+        label_column: Column of their classes; by default the only one with classes.
         classes: Names that labels are indices into, of weights that are measured; by default the source's own.
         preprocessing: How weights want their input; by default what suits the source.
 
@@ -73,6 +80,10 @@ class ImageDataModule(LightningDataModule):
         auto_augment: str | None = None,
         color_jitter: float = 0.0,
         erasing: float = 0.0,
+        val_source: str | None = None,
+        samples: int | None = None,
+        image_column: str | None = None,
+        label_column: str | None = None,
         classes: list[str] | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
@@ -93,6 +104,7 @@ class ImageDataModule(LightningDataModule):
             crop_scale,
             "two parts of the area, the smaller first, more than 0 and at most 1",
         )
+        _require(samples is None or samples >= 1, "samples", samples, "at least 1")
         _require(sampling in ("uniform", "balanced"), "sampling", sampling, "uniform or balanced")
         _require(0 < crop_ratio[0] <= crop_ratio[1], "crop_ratio", crop_ratio, "two ratios above 0, the smaller first")
         _require(flip is None or 0 <= flip <= 1, "flip", flip, "from 0 to 1")
@@ -114,6 +126,7 @@ class ImageDataModule(LightningDataModule):
         self.erasing = erasing
         self._given_classes = classes
         self._given_preprocessing = preprocessing
+        self._stream_options = StreamOptions(val_source, samples, image_column, label_column)
         self._checked: dict[str, Samples] = {}
 
     @cached_property
@@ -124,7 +137,11 @@ class ImageDataModule(LightningDataModule):
             DataError: It cannot be used.
         """
         return open_source(
-            self.source_name, val_fraction=self.val_fraction, seed=self.seed, classes=self._given_classes
+            self.source_name,
+            val_fraction=self.val_fraction,
+            seed=self.seed,
+            classes=self._given_classes,
+            options=self._stream_options,
         )
 
     @property
@@ -139,9 +156,18 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def class_counts(self) -> list[int]:
-        """Training pictures of each class."""
-        counts = Counter(self._samples("train").labels)
-        return [counts[label] for label in range(self.num_classes)]
+        """Training pictures of each class.
+
+        Raises:
+            DataError: A stream does not say how many.
+        """
+        part = self._part("train")
+        if isinstance(part, Samples):
+            counts = Counter(part.labels)
+            return [counts[label] for label in range(self.num_classes)]
+        if part.class_counts is None:
+            raise DataError(f"{printable(part.name)} does not say how many images each class has")
+        return list(part.class_counts)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -159,14 +185,12 @@ class ImageDataModule(LightningDataModule):
             DataError: A file is damaged and ``damaged`` is ``error``, or too few are left.
         """
         used: dict[str, tuple[Part, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-        pending: dict[str, Samples] = {
-            part: self._part(part) for part in used.get(stage, ()) if part not in self._checked
-        }
+        parts = {name: self._part(name) for name in used.get(stage, ()) if name not in self._checked}
+        pending: dict[str, Samples] = {name: part for name, part in parts.items() if isinstance(part, Samples)}
         self._checked |= leave_out_damaged(pending, self.classes, skip=self.damaged == "skip")
 
     def train_dataloader(self) -> EpochLoader:
         """Random parts of the training pictures in an order that depends on the seed and the epoch alone."""
-        samples = self._samples("train")
         transform = train_transform(
             self.preprocessing,
             crop_scale=self.crop_scale or self.source.crop_scale,
@@ -176,10 +200,12 @@ class ImageDataModule(LightningDataModule):
             color_jitter=self.color_jitter,
             erasing=self.erasing,
         )
-        order = TrainingOrder(
-            samples.labels, self.batch_size, seed=self.seed, share=self._share(), sampling=self.sampling
-        )
-        return self._loader(ImageDataset(samples, transform, self.preprocessing.input_size), order)
+        part = self._part("train")
+        if isinstance(part, Stream):
+            _require(self.sampling == "uniform", "sampling", self.sampling, "uniform where images are streamed")
+            return self._stream_loader(part, transform, train=True)
+        order = TrainingOrder(part.labels, self.batch_size, seed=self.seed, share=self._share(), sampling=self.sampling)
+        return self._loader(part, transform, order)
 
     def val_dataloader(self) -> EpochLoader:
         """The validation pictures, each once."""
@@ -193,34 +219,49 @@ class ImageDataModule(LightningDataModule):
         """
         return self._evaluation_loader("test")
 
-    def _evaluation_loader(self, part: Part) -> EpochLoader:
-        samples = self._samples(part)
-        dataset = ImageDataset(samples, eval_transform(self.preprocessing), self.preprocessing.input_size)
-        return self._loader(dataset, EvaluationOrder(len(samples), self.batch_size, share=self._share()))
+    def _evaluation_loader(self, name: Part) -> EpochLoader:
+        part, transform = self._part(name), eval_transform(self.preprocessing)
+        if isinstance(part, Stream):
+            return self._stream_loader(part, transform, train=False)
+        return self._loader(part, transform, EvaluationOrder(len(part), self.batch_size, share=self._share()))
 
-    def _samples(self, part: Part) -> Samples:
-        return self._checked.get(part) or self._part(part)
-
-    def _part(self, part: Part) -> Samples:
-        samples: Samples | None = getattr(self.source, part)
-        if not samples:
+    def _part(self, name: Part) -> Samples | Stream:
+        part: Samples | Stream | None = self._checked.get(name) or getattr(self.source, name)
+        if not part:
             raise DataError(
-                f"{printable(self.source.name)} has no images in {part}/",
-                hint=f"add a folder {part}/ with a subfolder of images for each class",
+                f"{printable(self.source.name)} has no images in {name}/",
+                hint=f"add a folder {name}/ with a subfolder of images for each class",
             )
-        return samples
+        return part
 
-    def _loader(self, dataset: ImageDataset, order: TrainingOrder | EvaluationOrder) -> EpochLoader:
-        workers = self._workers(dataset)
+    def _loader(self, samples: Samples, transform: Transform, order: TrainingOrder | EvaluationOrder) -> EpochLoader:
+        dataset = ImageDataset(samples, transform, self.preprocessing.input_size)
+        workers = self._workers(len(samples.paths))
+        return self._epoch_loader(dataset, order, workers, batch_sampler=order, collate_fn=collate)
+
+    def _stream_loader(self, stream: Stream, transform: Transform, *, train: bool) -> EpochLoader:
+        share, workers = self._share(), self._workers(len(stream))
+        batches = stream.dataset(
+            transform,
+            batch_size=self.batch_size,
+            rank=share.rank,
+            world=share.world,
+            workers=workers,
+            seed=self.seed,
+            train=train,
+            skip_damaged=self.damaged == "skip",
+        )
+        return self._epoch_loader(batches, batches, workers, batch_size=None, collate_fn=_as_it_is)
+
+    def _epoch_loader(self, dataset: object, order: Order, workers: int, **options: Any) -> EpochLoader:
         return EpochLoader(
             dataset,
             order=order,
             position=self._position,
-            batch_sampler=order,
-            collate_fn=collate,
             num_workers=workers,
             pin_memory=self._device() == "cuda",
             persistent_workers=workers > 0,
+            **options,
         )
 
     def _share(self) -> Share:
@@ -238,13 +279,18 @@ class ImageDataModule(LightningDataModule):
             return self.trainer.strategy.root_device.type
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _workers(self, dataset: ImageDataset) -> int:
+    def _workers(self, images: int) -> int:
+        """Given, or what suits the machine and so many images to decode."""
         if self.num_workers is not None:
             return self.num_workers
         channels, height, width = self.preprocessing.input_size
         batch_bytes = self.batch_size * channels * height * width * 4
         processes = self.trainer.num_devices if self.trainer else 1
-        return default_workers(len(dataset.samples.paths), batch_bytes, processes)
+        return default_workers(images, batch_bytes, processes)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 def _require(holds: bool, option: str, value: object, valid: str) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.utils.data import RandomSampler
 
 from dat_cli.catalog import Preprocessing
+from dat_cli.data.batch import Batch
 from dat_cli.data.module import ImageDataModule
+from dat_cli.data.samples import Samples
 from dat_cli.errors import DataError, UsageError
 
 MakeFolder = Callable[[Path, Mapping[str, int]], Path]
@@ -27,7 +28,7 @@ class Linear(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         self.steps += 1
-        images, labels = batch
+        images, labels = batch[:2]
         return nn.functional.cross_entropy(self.network(images.flatten(1)), labels)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -51,6 +52,12 @@ def folder(tmp_path: Path, make_folder: MakeFolder) -> Path:
     return make_folder(tmp_path / "pictures", {"cat": 10, "dog": 10})
 
 
+def paths_of(data: ImageDataModule, part: str) -> tuple[Path, ...]:
+    samples = getattr(data.source, part)
+    assert isinstance(samples, Samples)
+    return samples.paths
+
+
 def test_classes_and_preprocessing_are_known_before_any_setup(folder: Path) -> None:
     digits, photos = ImageDataModule(), ImageDataModule(str(folder))
     assert (digits.num_classes, digits.classes[9]) == (10, "9")
@@ -66,44 +73,54 @@ def test_the_size_is_the_given_one_then_the_weights_then_the_sources() -> None:
     assert ImageDataModule(image_size=48).preprocessing.input_size == (3, 48, 48)
 
 
-def test_batches_are_images_and_labels() -> None:
+def test_batches_are_images_labels_and_names() -> None:
     data = ImageDataModule(image_size=32, batch_size=7)
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
-        images, labels = next(iter(loader))
+        images, labels, names = next(iter(loader))
+        assert len(set(names)) == 7
         assert (images.shape, images.dtype) == ((7, 3, 32, 32), torch.float32)
         assert (labels.shape, labels.dtype) == ((7,), torch.int64)
 
 
 def test_digits_become_inputs_of_mean_0_and_deviation_1() -> None:
-    images = torch.cat([images for images, _ in ImageDataModule(image_size=32).val_dataloader()])
+    images = torch.cat([images for images, _, _ in ImageDataModule(image_size=32).val_dataloader()])
     assert abs(images.mean()) < 0.05
     assert abs(images.std() - 1) < 0.1
 
 
 def test_validation_shows_every_image_once_in_order(folder: Path) -> None:
     data = ImageDataModule(str(folder), image_size=32, batch_size=3, val_fraction=0.5, num_workers=0)
-    labels = torch.cat([labels for _, labels in data.val_dataloader()])
-    assert labels.tolist() == [0] * 5 + [1] * 5
+    batches = list(data.val_dataloader())
+    assert torch.cat([batch.labels for batch in batches]).tolist() == [0] * 5 + [1] * 5
+    assert [name for batch in batches for name in batch.names] == [str(path) for path in paths_of(data, "val")]
 
 
-def test_the_order_of_training_depends_on_the_seed(folder: Path) -> None:
-    def order(seed: int) -> list[int]:
-        loader = ImageDataModule(str(folder), seed=seed, image_size=32, num_workers=0).train_dataloader()
-        assert isinstance(loader.sampler, RandomSampler)
-        return list(loader.sampler)
-
-    assert order(3) == order(3) != order(4)
+def epoch_of(folder: Path, seed: int, workers: int) -> list[Batch]:
+    data = ImageDataModule(str(folder), seed=seed, image_size=32, batch_size=4, num_workers=workers)
+    return list(data.train_dataloader())
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_seed_repeats_training_batches(folder: Path, workers: int) -> None:
-    def first_batch() -> Tensor:
-        torch.manual_seed(0)
-        data = ImageDataModule(str(folder), image_size=32, num_workers=workers)
-        images: Tensor = next(iter(data.train_dataloader()))[0]
-        return images
+def test_training_batches_depend_on_the_seed_and_not_on_how_they_are_loaded(folder: Path) -> None:
+    first, again, other = (epoch_of(folder, seed, workers) for seed, workers in ((3, 0), (3, 2), (4, 0)))
+    assert [batch.names for batch in first] == [batch.names for batch in again] != [batch.names for batch in other]
+    assert all(torch.equal(mine.images, theirs.images) for mine, theirs in zip(first, again, strict=True))
 
-    assert torch.equal(first_batch(), first_batch())
+
+def test_each_epoch_shows_other_parts_of_the_pictures_in_another_order(folder: Path, trainer: Trainer) -> None:
+    seen: list[list[str]] = []
+
+    class Recorder(Callback):
+        def on_train_batch_end(
+            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        ) -> None:
+            del trainer, pl_module, outputs, batch_idx
+            seen.append(batch.names)
+
+    trainer.callbacks.append(Recorder())  # type: ignore[attr-defined]  # set by its connectors
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(Linear(), ImageDataModule(str(folder), image_size=32, batch_size=16, num_workers=0))
+    assert sorted(seen[0]) == sorted(seen[1])
+    assert seen[0] != seen[1]
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(7, [7, 7]), (16, [16]), (20, [16])])
@@ -111,14 +128,14 @@ def test_only_training_drops_a_last_small_batch_and_never_its_only_one(
     folder: Path, batch_size: int, sizes: list[int]
 ) -> None:
     data = ImageDataModule(str(folder), image_size=32, batch_size=batch_size, num_workers=0)
-    assert [len(labels) for _, labels in data.train_dataloader()] == sizes
-    assert sum(len(labels) for _, labels in data.val_dataloader()) == 4
+    assert [len(batch.labels) for batch in data.train_dataloader()] == sizes
+    assert sum(len(batch.labels) for batch in data.val_dataloader()) == 4
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_a_damaged_image_stops_a_fit_before_the_first_step(folder: Path, trainer: Trainer, part: str) -> None:
     data = ImageDataModule(str(folder), image_size=32)
-    path = getattr(data.source, part).paths[1]
+    path = paths_of(data, part)[1]
     path.write_bytes(path.read_bytes()[:-50])
     model = Linear()
     with pytest.raises(DataError, match="truncated") as caught:
@@ -129,7 +146,7 @@ def test_a_damaged_image_stops_a_fit_before_the_first_step(folder: Path, trainer
 
 def test_damaged_images_are_left_out_on_request(folder: Path, trainer: Trainer) -> None:
     data = ImageDataModule(str(folder), image_size=32, damaged="skip", batch_size=1, num_workers=0)
-    path = data.source.train.paths[0]
+    path = paths_of(data, "train")[0]
     path.write_bytes(b"")
     model = Linear()
     trainer.fit(model, data)
@@ -138,10 +155,10 @@ def test_damaged_images_are_left_out_on_request(folder: Path, trainer: Trainer) 
 
 def test_validation_checks_its_own_images_only(folder: Path, trainer: Trainer) -> None:
     data = ImageDataModule(str(folder), image_size=32, classes=["cat", "dog"], num_workers=0)
-    data.source.train.paths[0].write_bytes(b"")
+    paths_of(data, "train")[0].write_bytes(b"")
     trainer.validate(Linear(), data, verbose=False)
     again = ImageDataModule(str(folder), image_size=32, classes=["cat", "dog"], num_workers=0)
-    again.source.val.paths[0].write_bytes(b"")
+    paths_of(again, "val")[0].write_bytes(b"")
     with pytest.raises(DataError, match="the file is empty"):
         trainer.validate(Linear(), again, verbose=False)
 
@@ -150,7 +167,7 @@ def test_validation_checks_its_own_images_only(folder: Path, trainer: Trainer) -
 def test_an_image_that_breaks_while_training_is_named_in_one_line(folder: Path, workers: int) -> None:
     data = ImageDataModule(str(folder), image_size=32, num_workers=workers)
     data.setup("fit")
-    path = data.source.train.paths[0]
+    path = paths_of(data, "train")[0]
     path.write_bytes(b"")
     with pytest.raises(DataError) as caught:
         list(data.train_dataloader())
@@ -180,6 +197,10 @@ def test_a_source_without_test_images_says_so(folder: Path) -> None:
         ("crop_scale", (0.0, 1.0)),
         ("crop_scale", (0.9, 0.3)),
         ("flip", 1.5),
+        ("sampling", "rare"),
+        ("crop_ratio", (2.0, 1.0)),
+        ("color_jitter", -0.1),
+        ("erasing", 2.0),
         ("flip", float("nan")),
     ],
 )
