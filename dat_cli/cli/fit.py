@@ -7,16 +7,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI, add_owner, check_channels, flat, last_value, on_terminal
-from dat_cli.cli.resume import check_same_options, check_unfinished, find_run
+from dat_cli.cli.resume import (
+    check_same_options,
+    check_unfinished,
+    find_requeued,
+    find_run,
+    is_finished,
+    usable_checkpoint,
+)
 from dat_cli.cli.start import take_over
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
-from dat_cli.train.callbacks import ProgressBar, ProgressLines, RunFolder, StepSeed
-from dat_cli.train.callbacks.run_folder import CONFIG, LAST
+from dat_cli.train.averaging import Averaging
+from dat_cli.train.callbacks import NotFinite, ProgressBar, ProgressLines, RunFolder, StepSeed, Stop
+from dat_cli.train.callbacks.run_folder import CONFIG
+from dat_cli.train.checkpoint_io import WholeCheckpointIO
+from dat_cli.train.signals import Signals
 from dat_cli.train.transfer import start_from
 
 log = logging.getLogger("dat.fit")
@@ -27,13 +38,18 @@ class Fit(DatCLI):
 
     command = "fit"
     run_path: Path | None = None
+    checkpoint: Path | None = None
     folder: RunFolder | None = None
     weights: Weights | None = None
 
     def __init__(self, args: list[str]) -> None:
+        self.signals = Signals()
+        self.signals.install()
         try:
             super().__init__(args)  # parses, builds and trains
+            self.signals.finish()
         finally:
+            self.signals.restore()
             if self.folder is not None:
                 self.folder.close()  # also where training never started
 
@@ -87,7 +103,7 @@ class Fit(DatCLI):
         options = self.options
         if self.run_path:
             check_same_options(self.run_path, flat(self.plain_options()))
-            check_unfinished(self.run_path, max_epochs=options.trainer.max_epochs, max_steps=options.trainer.max_steps)
+            self.checkpoint = check_unfinished(self.run_path, **self._ends())
         elif options.resume is not None:
             raise UsageError(
                 "resume stands in a config", hint=f"say it in the command: dat fit --resume {options.resume}"
@@ -102,19 +118,22 @@ class Fit(DatCLI):
         if options.trainer.fast_dev_run:
             log.info("fast_dev_run: a trial of the whole way; nothing is kept")
         else:
-            self.folder = RunFolder(parent, self._config_text(), resume=self.run_path)
+            if self.run_path is None:
+                self._go_on_after_requeue(parent)
+            self.folder = RunFolder(
+                parent,
+                yaml.safe_dump(self._config(), sort_keys=False, allow_unicode=True),
+                resume=self.run_path,
+                save_minutes=options.save_minutes,
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with what keeps the run and shows its progress."""
-        callbacks = self.extra_callbacks(StepSeed(self.options.seed_everything or 0))
-        if self.folder is not None:
-            callbacks.append(self.folder)
         bar = self.options.trainer.enable_progress_bar is not False and on_terminal()
-        callbacks.append(ProgressLines(interval=None if bar else 10.0))
-        if bar:
-            callbacks.append(ProgressBar())
+        plugins = self.config_init[self.command].trainer.plugins or []
         return super().instantiate_trainer(
-            callbacks=callbacks,
+            callbacks=self._callbacks(bar),
+            plugins=[*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()],
             enable_progress_bar=bar,
             enable_checkpointing=self.folder is not None,
             enable_model_summary=False,
@@ -125,7 +144,7 @@ class Fit(DatCLI):
         """Train, and say where the results lie."""
         if (found := self.weights) is not None:
             log.info(start_from(self.model, found.path, found.config, name=found.name))
-        checkpoint = None if self.run_path is None else str(self.run_path / LAST)
+        checkpoint = None if self.checkpoint is None else str(self.checkpoint)
         self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
         if self.folder is not None and self.folder.path is None:
             raise UsageError(
@@ -135,13 +154,42 @@ class Fit(DatCLI):
             log.info("%s", self.folder.summary())
             print(self.folder.path)  # noqa: T201 - the one result, for a script to use
 
+    def _callbacks(self, bar: bool) -> list[Callback]:
+        """All callbacks in the order in which they are called; Lightning puts those that keep the run last."""
+        options, finite = self.options, NotFinite()
+        callbacks = self.extra_callbacks(StepSeed(options.seed_everything or 0), finite)
+        if options.ema_decay is not None:
+            callbacks.append(Averaging(options.ema_decay))
+        if options.patience is not None:
+            callbacks.append(EarlyStopping("val_acc1", mode="max", patience=options.patience))
+        callbacks.append(ProgressLines(interval=None if bar else 10.0))
+        if bar:
+            callbacks.append(ProgressBar())
+        callbacks.append(Stop(self.signals, finite, self.folder))
+        return [*callbacks, *([] if self.folder is None else [self.folder])]
+
+    def _go_on_after_requeue(self, parent: Path) -> None:
+        """Go on with the run that this job of Slurm has begun; where it is finished, there is nothing to do."""
+        if (run := find_requeued(parent, self._config())) is None:
+            return
+        self.run_path, self.weights = run, None
+        path, content = usable_checkpoint(run)
+        if is_finished(content, **self._ends()):
+            log.info("this job has finished %s before it was requeued", run)
+            print(run)  # noqa: T201 - as after a training
+            raise SystemExit(0)
+        self.checkpoint = path
+
+    def _ends(self) -> dict[str, int]:
+        return {name: self.options.trainer[name] for name in ("max_epochs", "max_steps")}
+
     def _config_name(self) -> str | None:
         configs = [str(path) for path in self.options.config or []]
         return Path(configs[-1]).stem if configs else None
 
-    def _config_text(self) -> str:
-        options = {name: value for name, value in self.plain_options().items() if name != "resume"}
-        return yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
+    def _config(self) -> dict[str, Any]:
+        """What ``config.yaml`` says."""
+        return {name: value for name, value in self.plain_options().items() if name != "resume"}
 
 
 def _checked_name(name: str) -> str:

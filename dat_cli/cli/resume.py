@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dat_cli.cli.base import flat
-from dat_cli.errors import UsageError
-from dat_cli.train.callbacks.run_folder import BEST, CONFIG, LAST
+from dat_cli.errors import UsageError, WeightsError
+from dat_cli.train import slurm
+from dat_cli.train.callbacks.run_folder import BEST, CONFIG, JOB, LAST
+from dat_cli.train.checkpoint_io import PREVIOUS
 from dat_cli.weights import open_checkpoint
 
 # What a machine offers, and what is shown: no other option can change in the middle of a run.
-RUNTIME = ("trainer.devices", "trainer.accelerator", "trainer.enable_progress_bar", "data.num_workers")
+RUNTIME = ("trainer.devices", "trainer.accelerator", "trainer.enable_progress_bar", "data.num_workers", "save_minutes")
+
+log = logging.getLogger("dat.fit")
 
 
 def find_run(reference: str) -> Path:
     """The folder of a run that can go on.
 
     Args:
-        reference: The folder, or the checkpoint in it.
+        reference: The folder, the checkpoint in it, or the folder of all versions of a run, of which the newest that
+            has a checkpoint is meant.
 
     Raises:
         UsageError: There is nothing to go on with.
@@ -31,14 +39,41 @@ def find_run(reference: str) -> Path:
     if not path.exists():
         raise UsageError(f"nothing to resume: there is no {path}", hint="give the folder of a run")
     if path.is_file():
-        if path.name != LAST:
+        if path.name not in (LAST, PREVIOUS):
             hint = "to start fresh from weights use --weights" if path.name == BEST else f"give the {LAST} of a run"
             raise UsageError(f"nothing to resume: {path} is not a {LAST}", hint=hint)
         path = path.parent
-    for name in (CONFIG, LAST):
-        if not (path / name).is_file():
-            raise UsageError(f"nothing to resume: {path} has no {name}", hint=_versions(path))
+    if not (path / CONFIG).is_file() and (newest := _newest(path)) is not None:
+        log.info("going on with %s, the newest of its versions", newest)
+        path = newest
+    if not (path / CONFIG).is_file():
+        raise UsageError(f"nothing to resume: {path} has no {CONFIG}", hint="give the folder of a run")
+    if not _has_checkpoint(path):
+        raise UsageError(
+            f"nothing to resume: {path} has no {LAST}", hint="it was stopped before its first one; start it again"
+        )
     return path
+
+
+def find_requeued(parent: Path, options: dict[str, Any]) -> Path | None:
+    """The run that this job of Slurm has begun before it was put back into the queue.
+
+    Args:
+        parent: Folder of all versions of the run.
+        options: What its config.yaml must say: a job can have several runs.
+
+    Returns:
+        None where this is no such job, or where it was stopped before its first checkpoint.
+    """
+    job = slurm.job_id()
+    if job is None or not slurm.was_requeued():
+        return None
+    for path in reversed(_versions(parent)):
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            begun_by = (path / JOB).read_text(encoding="utf-8").strip()
+            if begun_by == job and _has_checkpoint(path) and _config(path) == options:
+                return path
+    return None
 
 
 def check_same_options(run: Path, options: dict[str, Any]) -> None:
@@ -51,7 +86,7 @@ def check_same_options(run: Path, options: dict[str, Any]) -> None:
     Raises:
         UsageError: Some differ; names them.
     """
-    then = flat(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")))
+    then = flat(_config(run))
     changed = [name for name in then if name not in RUNTIME and name in options and options[name] != then[name]]
     if changed:
         shown = ", ".join(f"{name} (was {then[name]}, given {options[name]})" for name in changed[:3])
@@ -62,22 +97,69 @@ def check_same_options(run: Path, options: dict[str, Any]) -> None:
         )
 
 
-def check_unfinished(run: Path, *, max_epochs: int | None, max_steps: int) -> None:
-    """Refuse a run that has reached its end.
+def usable_checkpoint(run: Path) -> tuple[Path, dict[str, Any]]:
+    """The last checkpoint of a run and its content, or where that is damaged the one before it, with a warning.
+
+    Raises:
+        WeightsError: None is whole.
+    """
+    last, previous = run / LAST, run / PREVIOUS
+    try:
+        return last, open_checkpoint(last)
+    except WeightsError as error:
+        if not previous.is_file():
+            raise
+        content = open_checkpoint(previous)
+        log.warning("%s; going on from %s, after step %s", error.message, PREVIOUS, content.get("global_step"))
+        return previous, content
+
+
+def is_finished(checkpoint: dict[str, Any], *, max_epochs: int | None, max_steps: int) -> bool:
+    """Whether a run has reached its end: of its epochs or steps, or by early stopping.
+
+    Args:
+        checkpoint: Its last.
+        max_epochs: Epochs of the whole run.
+        max_steps: Steps of the whole run; -1 for any number.
+    """
+    progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {}).get("current", {})
+    epochs, steps = progress.get("processed", 0), checkpoint.get("global_step", 0)
+    callbacks = checkpoint.get("callbacks", {})
+    stopped_early = any(state.get("stopping_reason") for state in callbacks.values())  # 0: not stopped
+    return (max_epochs is not None and epochs >= max_epochs) or 0 <= max_steps <= steps or stopped_early
+
+
+def check_unfinished(run: Path, *, max_epochs: int | None, max_steps: int) -> Path:
+    """The checkpoint to go on from.
 
     Raises:
         UsageError: Nothing is left to train.
-        WeightsError: The checkpoint is damaged.
+        WeightsError: No checkpoint is whole.
     """
-    checkpoint = open_checkpoint(run / LAST)
-    epochs, steps = checkpoint.get("epoch", -1) + 1, checkpoint.get("global_step", 0)
-    if (max_epochs is not None and epochs >= max_epochs) or 0 <= max_steps <= steps:
+    path, checkpoint = usable_checkpoint(run)
+    if is_finished(checkpoint, max_epochs=max_epochs, max_steps=max_steps):
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         raise UsageError(
-            f"nothing to resume: {run} is finished after {epochs} epochs",
+            f"nothing to resume: {run} is finished after {progress['processed']} epochs",
             hint=f"start fresh from it with --weights {run}",
         )
+    return path
 
 
-def _versions(path: Path) -> str:
-    versions = sorted(version.name for version in path.glob("version_*") if (version / LAST).is_file())
-    return f"give one of its {', '.join(versions[-3:])}" if versions else "give the folder of a run"
+def _config(run: Path) -> dict[str, Any]:
+    options: dict[str, Any] = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    return options
+
+
+def _has_checkpoint(path: Path) -> bool:
+    return (path / LAST).is_file() or (path / PREVIOUS).is_file()
+
+
+def _newest(path: Path) -> Path | None:
+    return next((version for version in reversed(_versions(path)) if _has_checkpoint(version)), None)
+
+
+def _versions(path: Path) -> list[Path]:
+    """Folders of versions, the newest last."""
+    found = [(re.fullmatch(r"version_(\d+)", entry.name), entry) for entry in path.glob("version_*")]
+    return [entry for _, entry in sorted((int(match[1]), entry) for match, entry in found if match)]

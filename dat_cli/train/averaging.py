@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import nn
 
@@ -64,3 +64,20 @@ class Averaging(EMAWeightAveraging):
         if self.swapped:
             raise RuntimeError("a checkpoint in the middle of a validation would take the average for what is trained")
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+
+def averaged(trainer: Trainer, module: LightningModule) -> nn.Module:
+    """The network whose weights are measured and kept: the average where there is one."""
+    found = _averaging(trainer)
+    return module.network if found is None else found.network(module)  # type: ignore[return-value]  # see above
+
+
+def give_back(trainer: Trainer, module: LightningModule) -> None:
+    """Leave a validation with the weights themselves, if it was of their average."""
+    if (found := _averaging(trainer)) is not None:
+        found.give_back(trainer, module)
+
+
+def _averaging(trainer: Trainer) -> Averaging | None:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a part of the trainer
+    return next((callback for callback in callbacks if isinstance(callback, Averaging)), None)

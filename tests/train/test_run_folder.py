@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from dat_cli.cli.main import main
-from dat_cli.train.callbacks.run_folder import COLUMNS, _keep_rows, _next_version
+from dat_cli.train.callbacks.run_folder import _next_version
+from dat_cli.train.callbacks.table import COLUMNS, keep_rows
 from dat_cli.weights import read_config, read_tensors
 
 
@@ -23,7 +24,8 @@ def _rows(run: Path) -> list[dict[str, str]]:
 
 def test_a_run_keeps_what_is_needed_and_nothing_else(trained_run: Path) -> None:
     names = {entry.name for entry in trained_run.iterdir()}
-    assert names == {"config.yaml", "metrics.csv", "last.ckpt", "best.safetensors", "train.log"}
+    assert names >= {"config.yaml", "environment.json", "metrics.csv", "best.safetensors", "train.log"}
+    assert {name for name in names if name.endswith((".ckpt", ".tmp"))} == {"last.ckpt", "previous.ckpt"}
 
 
 def test_metrics_have_a_row_for_each_epoch(trained_run: Path) -> None:
@@ -91,6 +93,6 @@ def test_versions_go_on_after_the_highest(tmp_path: Path) -> None:
 def test_a_resumed_run_drops_rows_that_it_will_write_again(tmp_path: Path) -> None:
     table = tmp_path / "metrics.csv"
     table.write_text("epoch,step,train_loss\n1,2,0.5\n2,4,0.4\n3,6,0.3\n")
-    _keep_rows(table, 2)
+    keep_rows(table, 2)
     with table.open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]

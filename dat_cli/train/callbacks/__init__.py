@@ -1,7 +1,9 @@
-"""What happens beside training: the folder of a run and the lines on its progress."""
+"""What happens beside training: the folder of a run, its end, and the lines on its progress."""
 
+from dat_cli.train.callbacks.finite import NotFinite
 from dat_cli.train.callbacks.progress import ProgressBar, ProgressLines
 from dat_cli.train.callbacks.run_folder import RunFolder
 from dat_cli.train.callbacks.step_seed import StepSeed
+from dat_cli.train.callbacks.stop import Stop
 
-__all__ = ["ProgressBar", "ProgressLines", "RunFolder", "StepSeed"]
+__all__ = ["NotFinite", "ProgressBar", "ProgressLines", "RunFolder", "StepSeed", "Stop"]

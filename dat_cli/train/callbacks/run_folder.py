@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import logging
 import math
 import re
-from logging.handlers import MemoryHandler
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from dat_cli.errors import DatError
+from dat_cli.train import slurm
+from dat_cli.train.averaging import averaged
+from dat_cli.train.callbacks.log_file import LogFile
+from dat_cli.train.callbacks.table import COLUMNS, add_row, keep_rows
 from dat_cli.train.classification import Classification
+from dat_cli.train.environment import ENVIRONMENT, environment
+from dat_cli.train.sharding import whole_tensors
 from dat_cli.weights import write_weights
+from dat_cli.whole import whole_file
 
-COLUMNS = ("epoch", "step", "train_loss", "val_loss", "val_acc1", "val_acc5", "val_f1", "lr")
 BEST, LAST, CONFIG, METRICS, LOG = "best.safetensors", "last.ckpt", "config.yaml", "metrics.csv", "train.log"
+JOB = "slurm_job.txt"
 
 log = logging.getLogger("dat.train")
 
@@ -32,60 +42,105 @@ class RunFolder(Checkpoint):
         parent: Folder of all versions of the run.
         config: Text of ``config.yaml``.
         resume: Folder of the run to go on with, instead of a new one.
+        save_minutes: Minutes between two checkpoints within an epoch.
     """
 
-    def __init__(self, parent: Path, config: str, resume: Path | None = None) -> None:
+    def __init__(self, parent: Path, config: str, resume: Path | None = None, save_minutes: float = 30.0) -> None:
         self.parent = parent
         self.config = config
         self.path = resume
+        self.save_minutes = save_minutes
         self._resumed = resume is not None
         self._best = (-1.0, math.inf)  # top-1, and the loss that decides between equals
-        self._log = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)  # until there is a file
-        self._log.addFilter(lambda record: record.name.startswith("dat") or record.levelno >= logging.WARNING)
-        for name in _LOGGERS:
-            logging.getLogger(name).addHandler(self._log)
+        self._saved = time.monotonic()
+        self._before_validation = False
+        self._log = LogFile()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Make the folder, or open that of the run which goes on."""
         if trainer.is_global_zero:
             if self.path is None:
                 self.path = _next_version(self.parent)
-                (self.path / CONFIG).write_text(self.config, encoding="utf-8")
-            _keep_rows(self.path / METRICS, trainer.current_epoch)
-            file = logging.FileHandler(self.path / LOG, encoding="utf-8")
-            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-            self._log.setTarget(file)
-            self._log.flush()
-            self._log.capacity = 1  # from now on every line goes straight to the file
+                _write_text(self.path / CONFIG, self.config)
+                _write_text(self.path / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
+            for rest in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
+                rest.unlink(missing_ok=True)
+            if (job := slurm.job_id()) is not None:
+                _write_text(self.path / JOB, f"{job}\n")
+            keep_rows(self.path / METRICS, trainer.current_epoch)
+            self._log.write_to(self.path / LOG)
             log.info("%s %s", "going on in" if self._resumed else "writing to", self.path)
         self.path = trainer.strategy.broadcast(self.path)
+        self._saved = time.monotonic()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Forget that an earlier process was stopped within this validation, which begins anew."""
+        total = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
+        if total.ready != total.completed:
+            total.reset()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the weights if they are the best so far."""
+        """Write the weights if they are the best so far, and finite."""
         if trainer.sanity_checking or self.path is None:
             return
         scores = _scores(trainer)
         candidate = (scores.get("val_acc1", -1.0), scores.get("val_loss", math.inf))
-        if candidate[0] > self._best[0] or (candidate[0] == self._best[0] and candidate[1] < self._best[1]):
-            self._best = candidate
+        if not all(math.isfinite(value) for value in candidate):
+            log.warning("the validation is not finite (loss %s): its weights are not kept as the best", candidate[1])
+        elif candidate[0] > self._best[0] or (candidate[0] == self._best[0] and candidate[1] < self._best[1]):
             self._write_weights(trainer, pl_module)
+            self._best = candidate
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Add the row of the epoch, then save where training stands."""
         if self.path is None:
             return
         if trainer.is_global_zero:
-            scores = _scores(trainer)
-            shown = {name: f"{value:.9g}" for name, value in scores.items()}  # all that a float32 holds
-            row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **shown}
-            with (self.path / METRICS).open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, COLUMNS, extrasaction="ignore").writerow(row)
-        trainer.save_checkpoint(self.path / LAST)
+            shown = {name: f"{value:.9g}" for name, value in _scores(trainer).items()}  # all that a float32 holds
+            add_row(self.path / METRICS, {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **shown})
+        self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Without any validation the last weights are the best there are."""
         if self.path is not None and not (self.path / BEST).exists():
             self._write_weights(trainer, pl_module)
+
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is so long ago that the next must not wait for the end of the epoch."""
+        return self.path is not None and time.monotonic() - self._saved >= 60 * self.save_minutes
+
+    def save(self, trainer: Trainer, *, before_validation: bool = False) -> None:
+        """Write ``last.ckpt``; all processes call this.
+
+        Args:
+            trainer: What trains.
+            before_validation: A resumed run begins with the validation that is going on.
+
+        Raises:
+            DatError: Weights are not finite, or the file cannot be written; the checkpoint before it is whole.
+        """
+        if self.path is None:
+            return
+        self._before_validation = before_validation
+        trainer.save_checkpoint(self.path / LAST, weights_only=False)
+        self._saved = time.monotonic()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Refuse what nobody could go on from; say where a resumed run begins.
+
+        Raises:
+            DatError: Weights are not finite.
+        """
+        for state in ("state_dict", "current_model_state"):
+            _require_finite(checkpoint.get(state, {}), f"{LAST} is not written")
+        if self._before_validation:
+            nothing = dict.fromkeys(("ready", "started", "processed", "completed"), 0)
+            checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = {
+                # What Lightning takes for a validation that was left in its first batch.
+                "total": {**nothing, "ready": 1, "started": 1},
+                "current": nothing,
+                "is_last_batch": False,
+            }
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, so that the checkpoint opens without running code."""
@@ -102,26 +157,36 @@ class RunFolder(Checkpoint):
 
     def close(self) -> None:
         """Let go of the log."""
-        for name in _LOGGERS:
-            logging.getLogger(name).removeHandler(self._log)
-        target = self._log.target
         self._log.close()
-        if target is not None:
-            target.close()
 
     def _write_weights(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero and self.path is not None and isinstance(module, Classification):
+        if not isinstance(module, Classification):
+            return
+        tensors = whole_tensors(averaged(trainer, module).state_dict())
+        if trainer.is_global_zero and self.path is not None:
+            _require_finite(tensors, f"{BEST} is not written")
             scores = {name: value for name, value in _scores(trainer).items() if math.isfinite(value)}
             metrics = {name: value for name, value in scores.items() if name.startswith("val_")}
-            write_weights(self.path / BEST, module.network.state_dict(), module.weights_config(metrics))
-
-
-_LOGGERS = ("dat", "lightning.pytorch")
+            write_weights(self.path / BEST, tensors, module.weights_config(metrics))
 
 
 def _scores(trainer: Trainer) -> dict[str, float]:
     metrics = trainer.callback_metrics
     return {name: metrics[name].item() for name in COLUMNS if name in metrics}
+
+
+def _require_finite(tensors: Mapping[str, Any], consequence: str) -> None:
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise DatError(
+                f"the weights are not finite any more ({name}), so that {consequence}",
+                hint="lower --model.optimizer.lr, or train with --trainer.precision 32-true or bf16-mixed",
+            )
+
+
+def _write_text(path: Path, text: str) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _next_version(parent: Path) -> Path:
@@ -137,15 +202,3 @@ def _next_version(parent: Path) -> Path:
             number += 1
         else:
             return path
-
-
-def _keep_rows(path: Path, epochs: int) -> None:
-    """Start the table, or drop the rows after the epoch that a resumed run goes on from."""
-    kept: list[dict[str, str]] = []
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(kept)
