@@ -60,7 +60,7 @@ def open_source(
     _check_fraction(val_fraction, measures_only=known is not None)
     options = options or StreamOptions()
     if source.startswith(HUB):
-        _check_options(options, source, ("image_column", "label_column"))
+        _check_options(options, source, ("val_source", "image_column", "label_column"))
         return open_hub_dataset(source, options=options, classes=known)
     if is_pattern(source) or is_remote(source) or has_index(source):
         _check_options(options, source, ("val_source", "samples"))

@@ -41,7 +41,8 @@ class StreamOptions:
     """What a stream cannot say about itself.
 
     Attributes:
-        val_source: Shards of the validation part, where ``data.source`` names shards themselves.
+        val_source: Shards of the validation part, where ``data.source`` names shards themselves; of a data set of the
+            Hub, its split.
         samples: How many pictures there are to train on, where no index says so.
         image_column: Column of the pictures in a data set of the Hub; by default the only one of such a type.
         label_column: Column of the labels there; by default the only one of such a type.

@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -80,15 +81,24 @@ def validate_yaml(ask: Request) -> Answer:
 
 
 def tree(ask: Request, repo: str, revision: str, path: str | None) -> Answer:
-    """All files below ``path``, whether asked for ``recursive`` or not: all that a listing of files needs."""
-    files = sorted(find_repo(ask, repo).resolve(revision).tree.items())
-    return Answer([_item(name, entry) for name, entry in files if name.startswith(f"{path}/" if path else "")])
+    """Files and folders in ``path``; with ``recursive`` also those further below."""
+    start = f"{path}/" if path else ""
+    files = find_repo(ask, repo).resolve(revision).tree
+    below = {name: entry for name, entry in sorted(files.items()) if name.startswith(start)}
+    if path and not below:
+        raise Refusal(404, f"{path} does not exist on {revision}", "EntryNotFound")
+    parents = {str(parent) for name in below for parent in PurePosixPath(name).parents}
+    folders = [folder for folder in sorted(parents) if folder.startswith(start) and folder != "."]
+    listed = [*map(_folder, folders), *(_item(name, entry) for name, entry in below.items())]
+    is_deep = "recursive=true" in ask.query.lower()
+    return Answer([each for each in listed if is_deep or "/" not in str(each["path"]).removeprefix(start)])
 
 
 def paths_info(ask: Request, repo: str, revision: str) -> Answer:
     files = find_repo(ask, repo).resolve(revision).tree
     asked = parse_qs(b"".join(ask.body()).decode()).get("paths", [])
-    return Answer([_item(path, files[path]) for path in asked if path in files])
+    folders = [path for path in asked if any(name.startswith(f"{path}/") for name in files)]
+    return Answer([*map(_folder, folders), *(_item(path, files[path]) for path in asked if path in files)])
 
 
 def refs(ask: Request, repo: str) -> Answer:
@@ -245,6 +255,10 @@ def _item(path: str, entry: Entry, name: str = "path", oid: str = "oid", sha: st
     if entry.pointer is not None:
         item["lfs"] = {sha: entry.sha256, "size": entry.size, "pointerSize": entry.pointer}
     return item
+
+
+def _folder(path: str) -> dict[str, object]:
+    return {"type": "directory", "path": path, "oid": "0" * 40, "size": 0}
 
 
 def _card(store: Store, files: Tree) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A small Hugging Face Hub on this machine alone, for tests: python -m tests.hub.server FOLDER
 
 It speaks what the real ``huggingface_hub`` client needs to push and to pull. The first line of its output is its
-address; it ends when its standard input is closed. Not here: Xet (clients must have HF_HUB_DISABLE_XET=1), folders in
-``tree``, multipart LFS, pull requests, quotas, data sets and spaces.
+address; it ends when its standard input is closed. Not here: Xet (clients must have HF_HUB_DISABLE_XET=1), multipart
+LFS, pull requests, quotas and spaces. Data sets can only be read.
 """
 
 from __future__ import annotations
