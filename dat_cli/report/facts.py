@@ -46,12 +46,12 @@ class Facts:
     @property
     def architecture(self) -> str:
         """Name of the network."""
-        return str(self.result.get("architecture") or self._option("model", "arch") or "network")
+        return str(self.result.get("architecture") or self.option("model", "arch") or "network")
 
     @property
     def source(self) -> str:
         """Name of the data, without the folders above it."""
-        source = str(self.result.get("source") or self._option("data", "source") or "images")
+        source = str(self.result.get("source") or self.option("data", "source") or "images")
         return Path(source).name or source
 
     @property
@@ -67,7 +67,7 @@ class Facts:
     @property
     def planned(self) -> int | None:
         """Epochs that the run shall have; None where steps or time end it."""
-        planned = self._option("trainer", "max_epochs")
+        planned = self.option("trainer", "max_epochs")
         return planned if isinstance(planned, int) and planned > 0 else None
 
     @property
@@ -76,7 +76,8 @@ class Facts:
         row = best_row(self.curves) if self.curves else None
         return None if row is None else int(self.curves["epoch"][row])
 
-    def _option(self, *names: str) -> Any:
+    def option(self, *names: str) -> Any:
+        """The value of an option, by the names that lead to it; None where it is not given."""
         value: Any = self.options
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None

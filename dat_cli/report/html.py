@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dat_cli.catalog import VARIANTS
 from dat_cli.data.walk import printable
 from dat_cli.report.canvas import alone, short
 from dat_cli.report.confusion import MOST, draw_confusion
@@ -14,11 +15,13 @@ from dat_cli.report.facts import Facts, interval, read_facts
 from dat_cli.report.files import data_address
 from dat_cli.report.findings import ClassRow, Findings
 from dat_cli.report.mistakes import draw_mistakes
+from dat_cli.report.secrets import hide_secrets
 from dat_cli.whole import whole_file
 
 REPORT = "report.html"
 CURVES, CONFUSION, MISTAKES = "curves.svg", "confusion.svg", "mistakes.png"
 
+_NAMED = 12  # classes that the head of the page names
 _SHOWN = 20  # classes of a table that would be longer, and pairs of classes
 _SCORES = {"acc1": "top-1", "acc5": "top-5", "f1": "macro F1", "loss": "loss"}
 _PARTS = {"val": "validation", "test": "test"}
@@ -70,8 +73,36 @@ def render(facts: Facts, confusion: str | None) -> str:
         panels=draw_curves(facts.curves) if facts.curves else [],
         confusion=confusion,
         measured=_measured(facts.findings) if facts.findings and facts.findings.images else None,
+        about=_about(facts),
         versions=_versions(facts.environment),
     )
+
+
+def _about(facts: Facts) -> list[tuple[str, str]]:
+    """What was trained on what, as names and values."""
+    option = facts.option
+    variant = VARIANTS.get(facts.architecture)
+    said: dict[str, object] = {}
+    if variant is not None:
+        paper = "DAT (2022), arXiv 2201.00520" if variant.generation == "dat" else "DAT++ (2023), arXiv 2309.01430"
+        said["Network"] = f"{facts.architecture}, a {paper}"
+    if facts.findings is not None:
+        said["Classes"] = _first(facts.findings.classes)
+    if facts.options:
+        said["Trained on"] = facts.source
+        said["Started from"] = option("weights") or "random numbers"
+        said["Image size"] = option("data", "image_size") or option("model", "img_size")
+        said["Batch"] = option("data", "batch_size")
+        said["Learning rate"] = option("model", "optimizer", "lr")
+    if facts.result:
+        said["Weights"] = facts.weights
+        said["Measured on"] = facts.source
+    return [(name, printable(hide_secrets(str(value)))) for name, value in said.items() if value]
+
+
+def _first(classes: tuple[str, ...]) -> str:
+    more = f", and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else ""
+    return ", ".join(short(name, 40) for name in classes[:_NAMED]) + more
 
 
 def _measured(findings: Findings) -> Mapping[str, Any]:
@@ -82,7 +113,11 @@ def _measured(findings: Findings) -> Mapping[str, Any]:
     return {
         "part": _PARTS[findings.part],
         "is_val": findings.part == "val",
-        "scores": [(title, name, findings.scores[name]) for name, title in _SCORES.items() if name in findings.scores],
+        "scores": [
+            (title, name, findings.scores[name])
+            for name, title in _SCORES.items()
+            if name in findings.scores and (name != "acc5" or len(rows) > 5)  # of five classes it says nothing
+        ],
         "accuracy": findings.correct / findings.images,
         "interval": interval(findings.correct, findings.images),
         "common": common,

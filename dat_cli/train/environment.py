@@ -16,14 +16,13 @@ import torch
 
 from dat_cli.data.walk import printable
 from dat_cli.hub.tokens import hide_token
+from dat_cli.report.secrets import hide_secrets
 
 ENVIRONMENT = "environment.json"
 
 _PACKAGES = ("dat-cli", "torch", "torchvision", "lightning", "timm", "torchmetrics", "numpy", "pillow")
 _GIT_PATIENCE = 5.0  # seconds; a large repository on a slow disk is not worth more
 _LONGEST_COMMAND = 10_000  # characters
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of an address
-_SECRET_OPTION = re.compile(r"((?:token|key|secret|password|signature)\w*=)[^\s&]+", re.IGNORECASE)
 
 
 def environment() -> dict[str, Any]:
@@ -49,8 +48,7 @@ def _command() -> str:
     program = Path(sys.argv[0])
     name = "dat" if program.name in ("dat", "__main__.py") else program.name
     words = " ".join(_quoted(word) for word in [name, *sys.argv[1:]])
-    hidden = _SECRET_OPTION.sub(r"\1<secret>", _CREDENTIALS.sub("<secret>", hide_token(words)))
-    return printable(hidden)[:_LONGEST_COMMAND]
+    return printable(hide_secrets(hide_token(words)))[:_LONGEST_COMMAND]
 
 
 def _quoted(word: str) -> str:
