@@ -24,9 +24,10 @@ from dat_cli.cli.start import take_over
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.train.averaging import Averaging
-from dat_cli.train.callbacks import NotFinite, ProgressBar, ProgressLines, RunFolder, StepSeed, Stop
+from dat_cli.train.callbacks import NotFinite, ProgressBar, ProgressLines, Report, RunFolder, StepSeed, Stop
 from dat_cli.train.callbacks.run_folder import CONFIG
 from dat_cli.train.checkpoint_io import WholeCheckpointIO
+from dat_cli.train.loggers import make_loggers
 from dat_cli.train.signals import Signals
 from dat_cli.train.transfer import start_from
 
@@ -113,6 +114,9 @@ class Fit(DatCLI):
             options.weights = self.weights.lasting_name
             check_channels(self.weights)
             take_over(options, self.given, self.weights)
+        for name, least in (("patience", 1), ("save_minutes", 0)):
+            if options[name] is not None and not options[name] >= least:
+                raise UsageError(f"--{name} is {options[name]}, not at least {least}")
         options.name = _checked_name(options.name or self._config_name() or options.model.arch)
         parent = Path(options.output_dir).expanduser() / options.name
         if options.trainer.fast_dev_run:
@@ -131,6 +135,9 @@ class Fit(DatCLI):
         """The trainer with what keeps the run and shows its progress."""
         bar = self.options.trainer.enable_progress_bar is not False and on_terminal()
         plugins = self.config_init[self.command].trainer.plugins or []
+        if self.options.loggers and self.folder is not None:
+            folder = self.folder
+            kwargs["logger"] = make_loggers(self.options.loggers, lambda: folder.path, self.options.name)
         return super().instantiate_trainer(
             callbacks=self._callbacks(bar),
             plugins=[*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()],
@@ -166,7 +173,7 @@ class Fit(DatCLI):
         if bar:
             callbacks.append(ProgressBar())
         callbacks.append(Stop(self.signals, finite, self.folder))
-        return [*callbacks, *([] if self.folder is None else [self.folder])]
+        return callbacks if self.folder is None else [*callbacks, self.folder, Report(self.folder)]
 
     def _go_on_after_requeue(self, parent: Path) -> None:
         """Go on with the run that this job of Slurm has begun; where it is finished, there is nothing to do."""

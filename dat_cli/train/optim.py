@@ -82,8 +82,8 @@ def build_optimizer(
     # On a CPU one fused loop is several times faster; on a GPU it would forbid clipping under float16.
     fused = all(parameter.device.type == "cpu" for parameter in network.parameters())
     optimizer = AdamW(groups, lr=lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused)
-    # Lightning refuses to clip in mixed precision where an optimizer unscales gradients itself, as a fused one would for
-    # a GradScaler. On a CPU there is none.
+    # Lightning refuses to clip in mixed precision where an optimizer unscales gradients itself, as a fused one would
+    # for a GradScaler. On a CPU there is none.
     optimizer._step_supports_amp_scaling = False
     share = WARMUP_SHARE if config.warmup_epochs is None else config.warmup_epochs / max(epochs, 1e-9)
     factor = warmup_cosine(

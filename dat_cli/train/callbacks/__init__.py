@@ -2,8 +2,9 @@
 
 from dat_cli.train.callbacks.finite import NotFinite
 from dat_cli.train.callbacks.progress import ProgressBar, ProgressLines
+from dat_cli.train.callbacks.report import Report
 from dat_cli.train.callbacks.run_folder import RunFolder
 from dat_cli.train.callbacks.step_seed import StepSeed
 from dat_cli.train.callbacks.stop import Stop
 
-__all__ = ["NotFinite", "ProgressBar", "ProgressLines", "RunFolder", "StepSeed", "Stop"]
+__all__ = ["NotFinite", "ProgressBar", "ProgressLines", "Report", "RunFolder", "StepSeed", "Stop"]
