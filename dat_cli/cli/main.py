@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "info": Command("dat_cli.cli.commands.info", "say what weights are, without loading them"),
     "pull": Command("dat_cli.cli.commands.pull", "download weights from the Hugging Face Hub"),
     "push": Command("dat_cli.cli.commands.push", "share weights on the Hugging Face Hub"),
+    "shard": Command("dat_cli.cli.commands.shard", "write a folder of images as shards for training at scale"),
     "convert": Command("dat_cli.cli.commands.convert", "turn the authors' weights into ours, or back"),
 }
 
