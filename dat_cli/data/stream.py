@@ -218,16 +218,18 @@ class StreamBatches(IterableDataset[Batch]):
         records = self._read(epoch, (first + number for number in shuffle.left()))
         held: dict[int, Record] = {}
         damaged = _Damaged(self.skip_damaged)
-        for _ in range(reader + done * self.workers, self._batches, self.workers):
-            items: list[Item | None] = []
-            for _ in range(min(self.batch_size, len(shuffle))):
-                number = first + shuffle.draw()
-                while number not in held:
-                    position, record = next(records)
-                    held[position] = record
-                items.append(self._item(held.pop(number), seed_of(self.seed, epoch, number), damaged))
-            yield self._batch(items)
-        damaged.tell(self.stream.name)
+        try:
+            for _ in range(reader + done * self.workers, self._batches, self.workers):
+                items: list[Item | None] = []
+                for _ in range(min(self.batch_size, len(shuffle))):
+                    number = first + shuffle.draw()
+                    while number not in held:
+                        position, record = next(records)
+                        held[position] = record
+                    items.append(self._item(held.pop(number), seed_of(self.seed, epoch, number), damaged))
+                yield self._batch(items)
+        finally:
+            damaged.tell(self.stream.name)
 
     def _part_of(self, reader: int) -> tuple[int, int]:
         """Where a reader's part of the epoch's row begins, and how many pictures it has."""

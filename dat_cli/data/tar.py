@@ -9,7 +9,6 @@ import json
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import IO, Any, NamedTuple, Protocol
 
 from dat_cli.data.image import IMAGE_SUFFIXES
@@ -162,9 +161,9 @@ def _files(tar: tarfile.TarFile, shard: str) -> Iterator[tarfile.TarInfo]:
 
 def _split(name: str) -> tuple[str, str]:
     """What files of one picture have in common, and the ending in lower case; nothing for hidden files."""
-    path = PurePosixPath(name)
-    stem, _, ending = path.name.partition(".")
-    return (f"{path.parent}/{stem}" if stem else ""), ending.lower()
+    folder, _, file = name.rpartition("/")
+    stem, _, ending = file.partition(".")
+    return (f"{folder}/{stem}" if stem else ""), ending.lower()
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: str, largest: int) -> bytes:
