@@ -160,10 +160,11 @@ class ProgressLines(Callback):
         self._epochs += 1
         is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         shown = is_last or self._epochs <= EVERY_EPOCH or self._is_time(LONGEST_INTERVAL)
+        metrics = trainer.callback_metrics  # computed when first asked for, which all processes have to do together
         if not trainer.is_global_zero or not shown:
             return
         self._last_line = time.monotonic()
-        scores = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        scores = {name: value.item() for name, value in metrics.items()}
         said = [f"{name} {scores[name]:.4f}" for name in ("train_loss", "val_loss") if name in scores]
         said += [f"{name} {scores[name]:.2%}" for name in ("val_acc1", "val_acc5", "val_f1") if name in scores]
         log.info(
