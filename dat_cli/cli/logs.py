@@ -48,6 +48,7 @@ _NOT_FOR_USERS = (
     r"You're resuming from a checkpoint that ended before the epoch ended",  # ours is resumable, see data/loader.py
     r"The ``compute`` method of metric \w+ was called before the ``update``",  # of a process whose images are padding
     r"Detected pickle protocol \d+ in the checkpoint",
+    r"Grad strides do not match bucket view strides",  # of depthwise kernels, whose one channel has any stride
 )
 
 
@@ -106,9 +107,10 @@ def _show_warning(
 
 
 def _is_first_process() -> bool:
-    """Whether this is the only process of a command, or the first of those that torchrun or Slurm started."""
-    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return next((rank for rank in ranks if rank), "0") == "0"
+    """Whether this is the only process of a command, or the first of all that torchrun, Slurm or Lightning started."""
+    if rank := os.environ.get("RANK") or os.environ.get("SLURM_PROCID"):
+        return rank == "0"
+    return all(os.environ.get(name, "0") in ("", "0") for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def _debugging() -> bool:

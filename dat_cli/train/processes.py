@@ -27,7 +27,7 @@ from dat_cli.errors import DatError
 
 WAIT = "DAT_WAIT"  # environment: seconds that a process waits for the others at the start
 _WAIT = 600.0
-_SOON = 10.0  # seconds after which it says so
+_SOON = 30.0  # seconds after which it says so
 _GRACE = 5.0  # seconds that a process has to end by itself after another has failed
 _FAILED = "dat/failed"  # key of the common store: some process has said why it ended
 
@@ -53,7 +53,7 @@ def meet(environment: ClusterEnvironment, device: torch.device, *, patience: tim
     place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     seconds = float(os.environ.get(WAIT, _WAIT))
     whom = f"for {world - 1} more of {world}" if rank == 0 else "for process 0"
-    talk = threading.Timer(_SOON, log.warning, [f"process {rank} waits {whom} at {place}, {seconds:.0f} seconds long"])
+    talk = threading.Timer(_SOON, log.warning, [f"process {rank} waits {whom} at {place}, for at most {seconds:.0f} seconds"])
     talk.daemon = True
     talk.start()
     try:

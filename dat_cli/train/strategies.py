@@ -66,13 +66,10 @@ class _Together(ParallelStrategy):
 
 
 class Replicated(_Together, DDPStrategy):
-    """Each process has the whole network and a share of each batch; gradients are averaged.
-
-    The network has no buffers that training changes, so that none are sent around.
-    """
+    """Each process has the whole network and a share of each batch; gradients are averaged."""
 
     def __init__(self) -> None:
-        super().__init__(timeout=PATIENCE, broadcast_buffers=False, gradient_as_bucket_view=True)
+        super().__init__(timeout=PATIENCE, gradient_as_bucket_view=True)
 
 
 class Sharded(_Together, ModelParallelStrategy):
