@@ -52,6 +52,7 @@ class RunFolder(Checkpoint):
         self.save_minutes = save_minutes
         self._resumed = resume is not None
         self._best = (-1.0, math.inf)  # top-1, and the loss that decides between equals
+        self._row: dict[str, float] = {}  # what is known of the epoch
         self._saved = time.monotonic()
         self._before_validation = False
         self._log = LogFile()
@@ -71,7 +72,12 @@ class RunFolder(Checkpoint):
             self._log.write_to(self.path / LOG)
             log.info("%s %s", "going on in" if self._resumed else "writing to", self.path)
         self.path = trainer.strategy.broadcast(self.path)
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._row.items()})
         self._saved = time.monotonic()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Note the learning rate, which is that of the next step when this one is done."""
+        self._row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Forget that an earlier process was stopped within this validation, which begins anew."""
@@ -84,6 +90,7 @@ class RunFolder(Checkpoint):
         if trainer.sanity_checking or self.path is None:
             return
         scores = _scores(trainer)
+        self._row.update({name: value for name, value in scores.items() if name.startswith("val_")})
         candidate = (scores.get("val_acc1", -1.0), scores.get("val_loss", math.inf))
         if not all(math.isfinite(value) for value in candidate):
             log.warning("the validation is not finite (loss %s): its weights are not kept as the best", candidate[1])
@@ -96,8 +103,10 @@ class RunFolder(Checkpoint):
         if self.path is None:
             return
         if trainer.is_global_zero:
-            shown = {name: f"{value:.9g}" for name, value in _scores(trainer).items()}  # all that a float32 holds
+            row = {**self._row, **{name: value for name, value in _scores(trainer).items() if name == "train_loss"}}
+            shown = {name: f"{value:.9g}" for name, value in row.items()}  # all that a float32 holds
             add_row(self.path / METRICS, {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **shown})
+        self._row = {}
         self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -122,6 +131,8 @@ class RunFolder(Checkpoint):
         if self.path is None:
             return
         self._before_validation = before_validation
+        if before_validation and isinstance(module := trainer.lightning_module, Classification):
+            self._row["train_loss"] = float(module.train_loss.compute())
         trainer.save_checkpoint(self.path / LAST, weights_only=False)
         self._saved = time.monotonic()
 
@@ -144,11 +155,12 @@ class RunFolder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, so that the checkpoint opens without running code."""
-        return {"best_acc1": self._best[0], "best_loss": self._best[1]}
+        return {"best_acc1": self._best[0], "best_loss": self._best[1], "row": dict(self._row)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What a later epoch has to beat."""
+        """What a later epoch has to beat, and what is known of the one that goes on."""
         self._best = (state_dict["best_acc1"], state_dict["best_loss"])
+        self._row = dict(state_dict["row"])
 
     def summary(self) -> str:
         """What was reached, in one line."""
