@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI, add_owner, check_channels, flat, last_value, on_terminal
+from dat_cli.cli.memory import training_needs_less
 from dat_cli.cli.resume import (
     check_same_options,
     check_unfinished,
@@ -21,6 +22,7 @@ from dat_cli.cli.resume import (
     usable_checkpoint,
 )
 from dat_cli.cli.start import take_over
+from dat_cli.cli.wall import is_out_of_memory
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
 from dat_cli.train.averaging import Averaging
@@ -152,7 +154,12 @@ class Fit(DatCLI):
         if (found := self.weights) is not None:
             log.info(start_from(self.model, found.path, found.config, name=found.name))
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
-        self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
+        try:
+            self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise training_needs_less(self.options) from error
         if self.folder is not None and self.folder.path is None:
             raise UsageError(
                 "nothing was trained: no epoch or no batch", hint="see --trainer.max_epochs and limit_train_batches"

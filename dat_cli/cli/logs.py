@@ -48,6 +48,8 @@ _NOT_FOR_USERS = (
     r"You're resuming from a checkpoint that ended before the epoch ended",  # ours is resumable, see data/loader.py
     r"The ``compute`` method of metric \w+ was called before the ``update``",  # of a process whose images are padding
     r"Detected pickle protocol \d+ in the checkpoint",
+    r"You're resuming from a checkpoint that ended before the epoch ended",  # which our loader goes on with
+    r"You're using the WeightAveraging callback with a model that overrides",  # which FSDP alone does
     r"Grad strides do not match bucket view strides",  # of depthwise kernels, whose one channel has any stride
 )
 
@@ -57,7 +59,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one plain line; of several processes that do the same, the first alone tells how it goes."""
-        if record.levelno < logging.WARNING and not _is_first_process():
+        if record.levelno < logging.WARNING and not is_first_process():
             return
         try:
             sys.stderr.write(f"dat: {_PREFIX.get(record.levelname, '')}{hide_token(self.format(record))}\n")
@@ -106,7 +108,7 @@ def _show_warning(
     logging.getLogger("dat").warning("%s%s", text, place)
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """Whether this is the only process of a command, or the first of all that torchrun, Slurm or Lightning started."""
     if rank := os.environ.get("RANK") or os.environ.get("SLURM_PROCID"):
         return rank == "0"

@@ -17,12 +17,14 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import NamedTuple, NoReturn, TextIO
 
+from dat_cli.cli.logs import is_first_process
 from dat_cli.cli.wording import printable
 from dat_cli.errors import DatError
 from dat_cli.hub.tokens import hide_token
 
 INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, 141  # 128 + signal, as a shell says it
 
+_STOPPED: dict[object, str] = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 _MEMORY_HINT = "lower --data.batch_size or the image size"
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "unable to mmap")
 _WRONG_PATH = {
@@ -72,6 +74,13 @@ def judge(error: BaseException) -> Verdict:
     return Verdict(f"{what}; this is a bug; run again with DAT_DEBUG=1 and report it", 1)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, of a library or of a device means that there is no memory left."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = _words(error).lower()
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or any(words in text for words in _MEMORY_WORDS)
+
+
 def _end(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError) and _reader_has_gone(sys.stdout):
         _settle(sys.stdout)
@@ -94,8 +103,8 @@ def _exit_code(error: SystemExit) -> int:
             _say("interrupted")
             return INTERRUPTED
         context = context.__context__
-    if error.code == TERMINATED:
-        _say("terminated")
+    if error.code in _STOPPED and is_first_process():
+        _say(_STOPPED[error.code])
     if error.code is None or isinstance(error.code, int):
         return error.code or 0
     _say(f"error: {printable(str(error.code))}")
@@ -107,9 +116,7 @@ def _judge_own(error: BaseException) -> Verdict | None:
 
 
 def _judge_memory(error: BaseException) -> Verdict | None:
-    names = {kind.__name__ for kind in type(error).__mro__}
-    text = _words(error).lower()
-    if names & {"OutOfMemoryError", "MemoryError"} or any(words in text for words in _MEMORY_WORDS):
+    if is_out_of_memory(error):
         return Verdict(f"out of memory; {_MEMORY_HINT}", 1)
     return None
 
