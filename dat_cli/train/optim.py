@@ -64,7 +64,7 @@ class OptimizerConfig:
 
 
 def build_optimizer(
-    network: nn.Module, config: OptimizerConfig, *, steps: int, epochs: float, total_batch: int = 1
+    network: nn.Module, config: OptimizerConfig, *, steps: int, epochs: float, total_batch: int
 ) -> tuple[AdamW, LambdaLR]:
     """The optimizer of a run and its schedule, to be stepped after each step of the optimizer.
 
