@@ -173,6 +173,8 @@ class Fit(DatCLI):
         options, finite = self.options, NotFinite()
         callbacks = self.extra_callbacks(StepSeed(options.seed_everything or 0), finite)
         if options.ema_decay is not None:
+            if options.trainer.strategy == "fsdp":
+                raise UsageError("--ema_decay needs whole weights in each process", hint="give --trainer.strategy ddp")
             callbacks.append(Averaging(options.ema_decay))
         if options.patience is not None:
             callbacks.append(EarlyStopping("val_acc1", mode="max", patience=options.patience))

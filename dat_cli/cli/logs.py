@@ -50,6 +50,7 @@ _NOT_FOR_USERS = (
     r"Detected pickle protocol \d+ in the checkpoint",
     r"You're resuming from a checkpoint that ended before the epoch ended",  # which our loader goes on with
     r"You're using the WeightAveraging callback with a model that overrides",  # which FSDP alone does
+    r"You're using the WeightAveraging callback with a model that overrides the configure_model",  # fsdp is refused
     r"Grad strides do not match bucket view strides",  # of depthwise kernels, whose one channel has any stride
 )
 

@@ -23,6 +23,7 @@ from dat_cli.train.freeze import Frozen
 from dat_cli.train.freeze import freeze as freeze_part
 from dat_cli.train.mixing import Mixing, MixingConfig
 from dat_cli.train.optim import OptimizerConfig, build_optimizer
+from dat_cli.train.sharding import shard
 from dat_cli.weights import WeightsConfig
 
 
@@ -114,6 +115,11 @@ class Classification(LightningModule):
         """Scores of each class before softmax: (B, 3, H, W) to (B, number of classes)."""
         logits: Tensor = self.network(images.contiguous(memory_format=self.memory_format))
         return logits
+
+    def configure_model(self) -> None:
+        """Divide the network among the devices, where the strategy does."""
+        if self.device_mesh is not None:
+            shard(self.network, self.device_mesh["data_parallel"])
 
     def on_fit_start(self) -> None:
         """Learn how frequent classes are, and compile."""

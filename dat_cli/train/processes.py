@@ -53,7 +53,8 @@ def meet(environment: ClusterEnvironment, device: torch.device, *, patience: tim
     place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     seconds = float(os.environ.get(WAIT, _WAIT))
     whom = f"for {world - 1} more of {world}" if rank == 0 else "for process 0"
-    talk = threading.Timer(_SOON, log.warning, [f"process {rank} waits {whom} at {place}, for at most {seconds:.0f} seconds"])
+    line = f"process {rank} waits {whom} at {place}, for at most {seconds:.0f} seconds"
+    talk = threading.Timer(_SOON, log.warning, [line])
     talk.daemon = True
     talk.start()
     try:
