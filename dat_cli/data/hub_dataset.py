@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from dat_cli.data.folder import PREPROCESSING
-from dat_cli.data.hub_errors import hub_errors
+from dat_cli.data.hub_errors import hub_errors, require_online
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.stream import Record, Stream, StreamOptions
 from dat_cli.data.walk import printable
@@ -49,7 +49,9 @@ def open_hub_dataset(source: str, *, options: StreamOptions, classes: tuple[str,
     except ImportError as error:
         raise UsageError(f"{source} needs the package datasets", hint="pip install dat-cli[datasets]") from error
     logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)  # what it says there is raised too
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     with hub_errors(name.id, name.revision):
+        require_online()
         builder = load_dataset_builder(name.id, name.config, revision=name.revision)
         if builder.name != "parquet":
             raise DataError(

@@ -36,6 +36,20 @@ def hub_errors(name: str, revision: str | None) -> Iterator[None]:
         raise _told(error, name, revision) from None
 
 
+def require_online() -> None:
+    """Refuse at once where requests are switched off; the libraries would say that they have found nothing.
+
+    Raises:
+        OfflineModeIsEnabled: They are.
+    """
+    from datasets import config  # type: ignore[import-untyped]  # it has none
+    from huggingface_hub import constants
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if constants.is_offline_mode() or config.HF_HUB_OFFLINE:
+        raise OfflineModeIsEnabled
+
+
 def _told(error: Exception, name: str, revision: str | None) -> DatError:
     names, text = _chain(error)
     if "OfflineModeIsEnabled" in names:
