@@ -74,7 +74,7 @@ def as_svg(figure: Figure) -> str:
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="\w+_\d+">', "<g>", text)  # which would stand twice in a page of several figures
+    text = re.sub(r'<g id="\w+_\d+"(/?)>', r"<g\1>", text)  # these would stand twice in a page of several figures
     text = text.replace("'DejaVu Sans'", _FONT).replace("font-family: DejaVu Sans", f"font-family: {_FONT}")
     return text.replace(INK, "currentColor").strip()
 
