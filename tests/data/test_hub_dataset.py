@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 import torch
+from huggingface_hub import HfFileSystem
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -56,7 +57,8 @@ def parquet(first: int, count: int, features: dict[str, Any] = FEATURES) -> byte
 
 @pytest.fixture(autouse=True)
 def _datasets_of_the_test_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``datasets`` reads the environment once, at its import."""
+    """``datasets`` reads the environment once, at its import; and the Hub's commits are those of the last test."""
+    HfFileSystem.clear_instance_cache()
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
     monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", 2)
     monkeypatch.setattr(datasets.config, "STREAMING_READ_RETRY_INTERVAL", 0)
