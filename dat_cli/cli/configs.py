@@ -49,9 +49,7 @@ def find_config(name: str) -> Path:
         UsageError: There is no such file; lists those that come with the package.
     """
     if not name:
-        raise UsageError(
-            "no config named ''", hint=f"there are {', '.join(config_names())}, or give the path of a file"
-        )
+        raise UsageError("no config named ''", hint=f"there are {_shown_names()}, or give the path of a file")
     try:
         local = Path(name).expanduser()
         packaged = packaged_configs() / name
@@ -67,10 +65,9 @@ def find_config(name: str) -> Path:
             raise UsageError(f"config {name!r} is not a regular file")
     except (ValueError, RuntimeError, OSError) as error:  # a NUL byte, an unknown ~user, a name too long
         raise UsageError(f"config {name!r} cannot be a file's name ({error})") from error
-    names = config_names()
-    near = nearest(name.removesuffix(_SUFFIX), names)
+    near = _nearest_name(name.removesuffix(_SUFFIX))
     hint = f"did you mean {near!r}? " if near else ""
-    raise UsageError(f"no config {name!r}", hint=f"{hint}there are {', '.join(names)}, or give the path of a file")
+    raise UsageError(f"no config {name!r}", hint=f"{hint}there are {_shown_names()}, or give the path of a file")
 
 
 def check_config(path: Path, *, shown: str, known: Iterable[str]) -> None:
@@ -104,6 +101,24 @@ def check_config(path: Path, *, shown: str, known: Iterable[str]) -> None:
             raise UsageError(
                 f"{where}: {entry.key!r} is a section", hint="give its keys indented below it, or leave it out"
             )
+
+
+def _nearest_name(name: str) -> str | None:
+    """A config of that name in a folder, or else one with a name like it."""
+    names = config_names()
+    return next((known for known in names if known.endswith(f"/{name}")), None) or nearest(name, names)
+
+
+def _shown_names() -> str:
+    """The names, of a folder only the first: a sentence is no place for a table."""
+    names = config_names()
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(name.rpartition("/")[0], []).append(name)
+    shown = folders.pop("", [])
+    for folder, (first, *others) in folders.items():
+        shown.append(f"{first} and {len(others)} more in {folder}/" if others else first)
+    return ", ".join(shown)
 
 
 def _compose(path: Path, shown: str) -> yaml.Node | None:
