@@ -22,6 +22,7 @@ from dat_cli.cli.resume import (
     usable_checkpoint,
 )
 from dat_cli.cli.start import take_over
+from dat_cli.cli.tune import tune
 from dat_cli.cli.wall import is_out_of_memory
 from dat_cli.errors import UsageError
 from dat_cli.run.resolve import Weights, find_weights
@@ -91,6 +92,13 @@ class Fit(DatCLI):
             default=[],
             help="Who else is told the numbers of metrics.csv: tensorboard, wandb.",
         )
+        find = parser.add_argument_group("What is found out first")
+        find.add_argument(
+            "--find_batch_size", type=bool, default=False, help="Train with the largest batch that fits into memory."
+        )
+        find.add_argument(
+            "--find_lr", type=bool, default=False, help="Train with the learning rate at which the loss falls fastest."
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; a resumed run's own options come first."""
@@ -128,7 +136,7 @@ class Fit(DatCLI):
                 self._go_on_after_requeue(parent)
             self.folder = RunFolder(
                 parent,
-                yaml.safe_dump(self._config(), sort_keys=False, allow_unicode=True),
+                self._config_text(),
                 resume=self.run_path,
                 save_minutes=options.save_minutes,
             )
@@ -155,6 +163,9 @@ class Fit(DatCLI):
             log.info(start_from(self.model, found.path, found.config, name=found.name))
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
         try:
+            tune(self.options, self.trainer, self.model, self.datamodule, self.folder)
+            if self.folder is not None:
+                self.folder.config = self._config_text()  # with what was found
             self.run("fit", ckpt_path=checkpoint, weights_only=True, **kwargs)
         except Exception as error:
             if not is_out_of_memory(error):
@@ -206,6 +217,9 @@ class Fit(DatCLI):
     def _config(self) -> dict[str, Any]:
         """What ``config.yaml`` says."""
         return {name: value for name, value in self.plain_options().items() if name != "resume"}
+
+    def _config_text(self) -> str:
+        return yaml.safe_dump(self._config(), sort_keys=False, allow_unicode=True)
 
 
 def _checked_name(name: str) -> str:
