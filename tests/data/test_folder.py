@@ -16,9 +16,13 @@ from dat_cli.errors import DataError
 MakeFolder = Callable[[Path, Mapping[str, int]], Path]
 
 
-def names(samples: Samples | None, root: Path) -> list[str]:
-    assert samples is not None
-    return [path.relative_to(root).as_posix() for path in samples.paths]
+def files(part: object) -> Samples:
+    assert isinstance(part, Samples)
+    return part
+
+
+def names(part: object, root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in files(part).paths]
 
 
 def error_of(root: Path, *, classes: Sequence[str] | None = None) -> DataError:
@@ -33,8 +37,8 @@ def test_parts_are_read_as_they_lie(tmp_path: Path, make_folder: MakeFolder) -> 
     source = open_source(str(make_folder(tmp_path, counts)))
     assert source.classes == ("cat", "dog")
     assert names(source.train, tmp_path / "train") == ["cat/0.jpg", "cat/1.jpg", "cat/2.jpg", "dog/0.jpg", "dog/1.jpg"]
-    assert source.train.labels == (0, 0, 0, 1, 1)
-    assert source.val.labels == (0, 1)
+    assert files(source.train).labels == (0, 0, 0, 1, 1)
+    assert files(source.val).labels == (0, 1)
     assert names(source.test, tmp_path) == ["test/dog/0.jpg"]
 
 
@@ -70,7 +74,7 @@ def test_classes_directly_in_the_folder_are_split_the_same_wherever_it_lies(
 def test_a_training_part_alone_is_split(tmp_path: Path, make_folder: MakeFolder) -> None:
     source = open_source(str(make_folder(tmp_path, {"train/a": 5, "train/b": 5})))
     assert source.classes == ("a", "b")
-    assert Counter(source.val.labels) == {0: 1, 1: 1}
+    assert Counter(files(source.val).labels) == {0: 1, 1: 1}
 
 
 def test_a_class_may_be_called_train(tmp_path: Path, make_folder: MakeFolder) -> None:
@@ -172,7 +176,7 @@ def test_names_of_files_may_be_any_bytes_but_names_of_classes_are_text(tmp_path:
     (root / "dog/0.jpg").rename(root / "dog" / strange)
     source = open_source(str(root))
     assert source.classes == ("Zoë 猫", "dog")
-    assert strange in [path.name for path in (*source.train.paths, *source.val.paths)]
+    assert strange in [path.name for path in (*files(source.train).paths, *files(source.val).paths)]
     (root / "dog").rename(root / os.fsdecode(b"d\xf6g"))
     assert r"d\xf6g" in error_of(root).message
 
@@ -184,7 +188,7 @@ def measured(root: Path, classes: Sequence[str], fraction: float = 0.2) -> Sourc
 def test_given_classes_number_the_labels(tmp_path: Path, make_folder: MakeFolder) -> None:
     root = make_folder(tmp_path, {"val/dog": 1, "val/cat": 2})
     source = measured(root, ["zebra", "dog", "cat"])
-    assert source.val.labels == (2, 2, 1)
+    assert files(source.val).labels == (2, 2, 1)
     assert not source.train
     error = error_of(root, classes=["dog", "car"])
     assert error.message == f"{root}/val has a class that the weights lack: cat"
@@ -197,4 +201,4 @@ def test_weights_are_measured_on_the_images_that_fit_held_out(tmp_path: Path, ma
 
 
 def test_one_known_class_can_be_measured(tmp_path: Path, make_folder: MakeFolder) -> None:
-    assert measured(make_folder(tmp_path, {"dog": 5}), ["cat", "dog"]).val.labels == (1,)
+    assert files(measured(make_folder(tmp_path, {"dog": 5}), ["cat", "dog"]).val).labels == (1,)
