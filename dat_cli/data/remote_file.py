@@ -35,6 +35,7 @@ _ATTEMPTS = 6  # in a row without a byte; the pauses between them make 15 second
 _PAUSE = 0.5  # seconds before the second attempt, twice as many before each further one
 _LONGEST_WAIT = 60.0  # seconds; a server that asks for a longer pause is not asked again
 _PIECE = 1 << 20
+_MISSING = (401, 403, 404, 410)  # the first two from storage that does not tell what it lacks
 
 _log = logging.getLogger("dat.data")
 
@@ -167,7 +168,7 @@ def _patiently(call: Callable[[], T], url: str) -> T:
             said, wait = _judge(error)
             if attempt == _ATTEMPTS - 1 or wait is None:
                 hint = "check the address" if wait is None else "check the connection, or try again later"
-                kind = _MissingError if isinstance(error, HTTPError) and error.code in (404, 410) else HubError
+                kind = _MissingError if isinstance(error, HTTPError) and error.code in _MISSING else HubError
                 raise kind(f"cannot read {shown(url)}: {said}", hint=hint) from None
             _log.info("%s: %s; trying again", shown(url), said)
             time.sleep(wait or _PAUSE * 2**attempt)

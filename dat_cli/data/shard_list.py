@@ -75,7 +75,9 @@ def is_pattern(source: str) -> bool:
 def has_index(source: str) -> bool:
     """Whether it is a folder here that ``dat shard`` has written, or a part of one."""
     try:
-        return any((Path(source).expanduser() / part / INDEX).is_file() for part in ("", "train", "val", "test"))
+        root = Path(source).expanduser()
+        folders = (root, *(root / part for part in ("train", "val", "test")))
+        return any((folder / INDEX).is_file() and any(folder.glob("*.tar")) for folder in folders)
     except (OSError, ValueError, RuntimeError):  # no path at all, which others say better
         return False
 

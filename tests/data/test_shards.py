@@ -152,6 +152,15 @@ def test_training_needs_a_validation_part(make_shards: MakeShards, tmp_path: Pat
         opened(str(path))
 
 
+def test_an_index_of_something_else_makes_no_shards_of_a_folder(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            (tmp_path / name / f"{number}.png").write_bytes(png(number))
+    (tmp_path / "index.json").write_text("{}")
+    assert isinstance(opened(str(tmp_path)).train, Samples)
+
+
 def test_options_of_streams_mean_nothing_elsewhere(indexed: Path) -> None:
     wrong: list[tuple[str, dict[str, Any]]] = [("digits", {"samples": 1}), (str(indexed), {"image_column": "x"})]
     for source, options in wrong:
@@ -338,6 +347,15 @@ def test_a_shard_is_read_on_where_the_connection_broke(
     hub.fault(match, "status", status=503)
     assert [record.image for record in records(part)] == [record.image for record in records(alone(str(path)).train)]
     assert any(request["range"] == "bytes=7000-" for request in hub.log())
+
+
+def test_storage_that_tells_nobody_what_it_lacks_has_no_index(
+    hub: Hub, make_shards: MakeShards, tmp_path: Path
+) -> None:
+    (path,) = make_shards(tmp_path, [5])
+    address = hub.serve("/000.tar", path.read_bytes())
+    hub.fault("index.json", "status", times=9, status=403)
+    assert len(opened(address, val_source=address, classes=["0", "1", "2"], samples=5).val) == 5
 
 
 def test_what_a_web_server_refuses_is_one_line(hub: Hub) -> None:
