@@ -97,7 +97,10 @@ class Fit(DatCLI):
             "--find_batch_size", type=bool, default=False, help="Train with the largest batch that fits into memory."
         )
         find.add_argument(
-            "--find_lr", type=bool, default=False, help="Train with the learning rate at which the loss falls fastest."
+            "--find_lr",
+            type=bool,
+            default=False,
+            help="Train with a tenth of the learning rate at which the loss of a trial is lowest.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

@@ -23,7 +23,7 @@ class RateTrial:
     Attributes:
         rates: Learning rate of each step.
         losses: Loss of each step, smoothed.
-        suggestion: The rate at which the loss fell fastest.
+        suggestion: A tenth of the rate at which the loss was lowest.
     """
 
     rates: tuple[float, ...]
@@ -92,15 +92,10 @@ class Sweep(Callback):
             trainer.should_stop = True
 
 
-def steepest(rates: Sequence[float], losses: Sequence[float]) -> int | None:
-    """Where the loss falls fastest, per factor of the rate; None where it never falls.
+def suggested(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """A tenth of the rate with the lowest loss, which is near to where it diverges; None where the loss only rose.
 
-    The first tenth does not count, where the mean is that of few batches.
+    Where the loss falls fastest says less: with few images in a batch that is noise.
     """
-    first = max(len(losses) // 10, 1)
-    slopes = [
-        (losses[index + 1] - losses[index - 1]) / math.log(rates[index + 1] / rates[index - 1])
-        for index in range(first, len(losses) - 1)
-    ]
-    falling = [(slope, index) for index, slope in enumerate(slopes, start=first) if slope < 0]
-    return min(falling)[1] if falling else None
+    lowest = min(range(len(losses)), key=lambda step: (not math.isfinite(losses[step]), losses[step]))
+    return rates[lowest] / 10 if lowest > len(losses) // 10 else None  # the first losses are means of few batches

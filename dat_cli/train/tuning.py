@@ -12,7 +12,7 @@ from dat_cli.data.module import ImageDataModule
 from dat_cli.errors import UsageError
 from dat_cli.train.classification import Classification
 from dat_cli.train.memory import free_memory, most_used
-from dat_cli.train.rates import RateTrial, Sweep, steepest
+from dat_cli.train.rates import RateTrial, Sweep, suggested
 from dat_cli.train.trial import trial
 
 STEPS = 100  # of the search for a learning rate
@@ -40,14 +40,14 @@ def find_lr(trainer: Trainer, module: Classification, data: ImageDataModule, *, 
     _require_one_process(trainer, "find_lr")
     sweep = Sweep(steps)
     trial(trainer, module, data, steps=steps, sweep=sweep)
-    best = steepest(sweep.rates, sweep.losses)
-    if best is None:
+    suggestion = suggested(sweep.rates, sweep.losses)
+    if suggestion is None:
         raise UsageError("--find_lr: the loss fell at no learning rate", hint="choose --model.optimizer.lr")
     config = module.optimizer_config
     batch = data.batch_size * trainer.accumulate_grad_batches
     scale = 1.0 if config.lr_batch_size is None else config.lr_batch_size / batch
     rates = tuple(rate * scale for rate in sweep.rates)
-    return RateTrial(rates, tuple(sweep.losses), float(f"{rates[best]:.2g}"))
+    return RateTrial(rates, tuple(sweep.losses), float(f"{suggestion * scale:.2g}"))
 
 
 def find_batch_size(trainer: Trainer, module: Classification, data: ImageDataModule) -> int:
