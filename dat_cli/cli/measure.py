@@ -85,6 +85,8 @@ class Measure(DatCLI):
                 f"{self.weights.name} was trained on {trained_on!r}, which could be anywhere",
                 hint="pass the images with --data.source DIR",
             )
+        if self.options.report is not None and Path(self.options.report).expanduser().is_file():
+            raise UsageError(f"--report {printable(self.options.report)} is a file", hint="give the name of a folder")
         classes = list(self.weights.config.classes)
         if "data.classes" in self.given and self.options.data.classes not in (None, classes):
             raise UsageError(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.cli.main import main
+from dat_cli.cli.measure import _print_tables
+from dat_cli.report.findings import Findings
 from dat_cli.weights import WeightsConfig, write_weights
 
 ONE_BATCH = ["--trainer.limit_val_batches", "1", "--data.batch_size", "8"]
@@ -50,7 +52,7 @@ def test_json_stands_alone_on_stdout_and_equals_what_training_measured(trained_r
 def test_the_table_has_scores_and_classes(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--weights", str(trained_run), "--trainer.limit_test_batches", "1"]) == 0
     output = capfd.readouterr().out
-    for word in ("digits", "images", "loss", "top-1", "top-5", "macro F1", "accuracy"):
+    for word in ("digits", "images", "loss", "top-1", "top-5", "macro F1", "recall", "precision", "taken for"):
         assert word in output
     assert "\x1b" not in output
 
@@ -63,11 +65,10 @@ def test_the_table_has_scores_and_classes(trained_run: Path, capfd: pytest.Captu
         ("--data.preprocessing.crop_pct", "0.5", "data.preprocessing.crop_pct is 0.5, but {run} was made with 1"),
     ],
 )
-@pytest.mark.parametrize("command", ["validate", "fit"])
 def test_an_option_that_contradicts_the_weights_is_refused(
-    trained_run: Path, capfd: pytest.CaptureFixture[str], command: str, option: str, value: str, said: str
+    trained_run: Path, capfd: pytest.CaptureFixture[str], option: str, value: str, said: str
 ) -> None:
-    assert main([command, "--weights", str(trained_run), option, value]) == 2
+    assert main(["validate", "--weights", str(trained_run), option, value]) == 2
     assert said.format(run=trained_run / "best.safetensors") in capfd.readouterr().err
 
 
@@ -104,10 +105,53 @@ def test_measuring_nothing_is_an_error(trained_run: Path, capfd: pytest.CaptureF
     assert "nothing was measured" in capfd.readouterr().err
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="dat refuses more processes than cores before")
-def test_several_devices_are_refused_because_they_count_some_images_twice(
-    trained_run: Path, capfd: pytest.CaptureFixture[str]
+def test_what_was_measured_lies_in_the_folder_of_the_run(
+    trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--trainer.devices", "2", "--trainer.accelerator", "cpu"]
-    assert main(["validate", "--weights", str(trained_run), *options]) == 2
-    assert "on 2 devices would count some images twice" in capfd.readouterr().err
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("best.safetensors", "config.yaml"):
+        (run / name).symlink_to(trained_run / name)
+    assert main(["validate", "--weights", str(run), *ONE_BATCH]) == 0
+    assert f"report: {run}/val/report.html" in capfd.readouterr().err
+    assert {entry.name for entry in run.iterdir()} == {"best.safetensors", "config.yaml", "val"}
+    written = {entry.name for entry in (run / "val").iterdir()}
+    tables, pictures = {"classes.csv", "confusion.csv", "mistakes.json"}, {"confusion.svg", "mistakes.png"}
+    assert written == {"result.json", "report.html"} | tables | pictures
+    with (run / "val" / "classes.csv").open(encoding="utf-8", newline="") as file:
+        assert sum(int(row["images"]) for row in csv.DictReader(file)) == 8
+
+
+def test_a_report_is_written_where_it_is_asked_for(
+    trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "weights.safetensors").symlink_to(trained_run / "best.safetensors")
+    command = ["validate", "--weights", str(tmp_path / "weights.safetensors"), *ONE_BATCH]
+    assert main(command) == 0
+    assert len(list(tmp_path.iterdir())) == 1  # weights alone are no run
+    assert main([*command, "--report", str(tmp_path / "a" / "b")]) == 0
+    page = tmp_path / "a" / "b" / "report.html"
+    assert main([*command, "--report", str(page)]) == 2
+    assert f"--report {page} is a file; give the name of a folder" in capfd.readouterr().err
+
+
+def test_classes_are_those_of_the_weights(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--weights", str(trained_run), "--data.classes", "[a,b]"]) == 2
+    assert "data.classes are not those of" in capfd.readouterr().err
+
+
+def test_of_many_classes_the_screen_shows_the_weakest(capfd: pytest.CaptureFixture[str]) -> None:
+    confusion = np.diag(np.arange(1000))
+    confusion[7, 8] = 5
+    rows = Findings("val", tuple(f"class {index}" for index in range(1000)), confusion, (), {}).per_class()
+    result = {
+        "weights": "w",
+        "source": "s",
+        "images": 1,
+        **dict.fromkeys(("val_loss", "val_acc1", "val_acc5", "val_f1")),
+    }
+    _print_tables(result, rows, "val")
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) < 30
+    assert any(line.split()[:3] == ["class", "7", "12"] for line in lines)
+    assert not any(line.startswith("class 999 ") for line in lines)
