@@ -1,0 +1,40 @@
+"""The scripts of the docs do what the pages say of them."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+def _draw(folder: Path, *words: str) -> dict[str, bytes]:
+    """The pixels of what ``half_the_digits.py`` draws, by the paths of its files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["half_the_digits.py", str(folder), *words])
+        runpy.run_path(str(EXAMPLES / "half_the_digits.py"), run_name="__main__")
+    images = {path.relative_to(folder).as_posix(): Image.open(path) for path in folder.rglob("*.png")}
+    assert {image.size for image in images.values()} == {(32, 32)}
+    return {name: image.tobytes() for name, image in images.items()}
+
+
+def test_half_the_digits_are_known_and_half_are_new(tmp_path: Path) -> None:
+    drawn = _draw(tmp_path / "half", "7")
+    folders = [name.rpartition("/")[0] for name in drawn]
+    assert {folder: folders.count(folder) for folder in folders} == {
+        **{f"known/{digit}": 200 for digit in range(5)},
+        **{f"new/train/{digit}": 7 for digit in range(5, 10)},
+        **{f"new/val/{digit}": 60 for digit in range(5, 10)},
+    }
+
+
+def test_a_seed_draws_the_same_again_and_another_something_else(tmp_path: Path) -> None:
+    first, again, other = (
+        _draw(tmp_path / name, "2", seed) for name, seed in (("first", "1"), ("again", "1"), ("other", "2"))
+    )
+    assert first == again
+    assert first != other
