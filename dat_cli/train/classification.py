@@ -146,7 +146,7 @@ class Classification(LightningModule):
         loss = F.cross_entropy(self(images).float(), targets, weight=self._class_weights, label_smoothing=smoothing)
         self.train_loss.update(loss.detach(), len(labels))
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True)
+        self.log("lr", max(group["lr"] for group in self.trainer.optimizers[0].param_groups), on_step=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
