@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch.utils.data import DataLoader
 
 from dat_cli.data.batch import Batch
+from dat_cli.data.workers import outlive_signals
 
 Position = Callable[[], tuple[int, int]]
 """The epoch, and how many of its batches are done."""
@@ -36,7 +37,7 @@ class EpochLoader(DataLoader[Batch]):
     """
 
     def __init__(self, dataset: Any, *, order: Order, position: Position, **options: Any) -> None:
-        super().__init__(dataset, **options)
+        super().__init__(dataset, worker_init_fn=outlive_signals, **options)
         self.order = order
         self.position = position
 

@@ -10,12 +10,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from dat_cli.data.workers import OUTLIVE, outlive_signals
 from dat_cli.train import slurm
 
 STOPPED_BY = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM) if hasattr(signal, "SIGUSR1") else (signal.SIGINT,)
 """In the order in which one counts more than another where processes were told different things."""
 SAME_REQUEST = 1.0  # seconds; Ctrl+C reaches a process of torchrun from the terminal and from its launcher
-WORKERS_OUTLIVE = 60  # seconds for which the workers that load images serve a step that is being finished
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + signal, as a shell says it
 
@@ -70,8 +70,10 @@ class Signals:
         raise SystemExit(_INTERRUPTED if by_hand else _TERMINATED)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != self._owner:
-            _outlive(number)
+        if os.getpid() != self._owner:  # a worker that has just begun; what comes later is its own to answer
+            outlive_signals()
+            if number == signal.SIGTERM:
+                signal.alarm(OUTLIVE)
             return
         now, first = time.monotonic(), not self.asked
         if not first and now - self._when < SAME_REQUEST:
@@ -81,12 +83,6 @@ class Signals:
         if not (self.noting and first):
             self.obey(1 + STOPPED_BY.index(signal.Signals(number)))
         _say(f"{signal.Signals(number).name}: stopping after this step, with a checkpoint; once more to stop at once")
-
-
-def _outlive(number: int) -> None:
-    """In a worker that inherited the handler: what reaches all processes of a job must not take the images away."""
-    if number == signal.SIGTERM:
-        signal.alarm(WORKERS_OUTLIVE)
 
 
 def _say(line: str) -> None:
