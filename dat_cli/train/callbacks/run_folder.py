@@ -102,8 +102,9 @@ class RunFolder(Checkpoint):
         """Add the row of the epoch, then save where training stands."""
         if self.path is None:
             return
+        scores = _scores(trainer)  # which all processes compute together
         if trainer.is_global_zero:
-            row = {**self._row, **{name: value for name, value in _scores(trainer).items() if name == "train_loss"}}
+            row = {**self._row, **{name: value for name, value in scores.items() if name == "train_loss"}}
             shown = {name: f"{value:.9g}" for name, value in row.items()}  # all that a float32 holds
             add_row(self.path / METRICS, {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **shown})
         self._row = {}
