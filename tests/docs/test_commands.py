@@ -34,6 +34,7 @@ LINES = list(
         if line.startswith("dat ")
     )
 )
+TORCHRUN = ("--nnodes", "--node_rank", "--nproc_per_node", "--master_addr", "--master_port")
 CLASSES: dict[str, type[DatCLI]] = {"fit": Fit, "validate": measure.Validate, "test": measure.Test, "predict": Predict}
 
 
@@ -63,7 +64,7 @@ def test_a_command_of_the_pages_parses(line: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_option_that_a_page_names_exists(page: str) -> None:
-    known = {"--help", "--version", "--print_config"}
+    known = {"--help", "--version", "--print_config", *TORCHRUN}
     known |= {f"--{key}" for name in CLASSES for key in subparser(name).known_keys()}
     for name in COMMANDS.keys() - CLASSES.keys():
         known |= plain_parser(name)._option_string_actions.keys()
