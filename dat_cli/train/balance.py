@@ -20,17 +20,3 @@ def class_weights(counts: Sequence[int]) -> Tensor:
     samples = torch.tensor(counts, dtype=torch.float64)
     present = int((samples > 0).sum())
     return (samples.sum() / (max(present, 1) * samples.clamp(min=1))).float()
-
-
-def sample_weights(labels: Sequence[int] | Tensor) -> Tensor:
-    """Probability of each sample in balanced sampling: each class that there is comes equally often.
-
-    Args:
-        labels: Class of each sample.
-
-    Returns:
-        (number of samples,) float64 with a sum of 1.
-    """
-    known = torch.as_tensor(labels, dtype=torch.int64)
-    _, inverse, counts = known.unique(return_inverse=True, return_counts=True)
-    return (1 / (len(counts) * counts.double()))[inverse]
