@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from dat_cli.data.folder import PREPROCESSING
+from dat_cli.data.hub_columns import Columns, find_columns, meanings
 from dat_cli.data.hub_errors import hub_errors, require_online
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.stream import Record, Stream, StreamOptions
@@ -60,11 +61,11 @@ def open_hub_dataset(source: str, *, options: StreamOptions, classes: tuple[str,
             )
         splits = builder.as_streaming_dataset()
     chosen = _splits(splits, options.val_source, source, is_measured=classes is not None)
-    columns = _columns(next(iter(splits.values())).features, options, source)
+    columns = find_columns(next(iter(splits.values())).features, options, source)
     known = classes or columns.classes
     if known is None:
         raise UsageError(f"{source} has no names for its labels", hint="pass them as --data.classes")
-    labels = _labels(columns.classes, known, source)
+    labels = meanings(columns.classes, known, source)
     streams = {
         part: HubStream(source, known, splits[split], builder.config.data_files[split], columns, labels, name)
         for part, split in chosen.items()
@@ -88,15 +89,6 @@ class DatasetName:
     id: str
     revision: str | None = None
     config: str | None = None
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold pictures and labels, and the classes that the labels' type names."""
-
-    image: str
-    label: str
-    classes: tuple[str, ...] | None
 
 
 class HubStream(Stream):
@@ -195,46 +187,6 @@ def _splits(splits: Mapping[Any, Any], val: str | None, source: str, *, is_measu
         what = "train on" if "train" in lacking else "validate on"
         raise DataError(f"{source} has no split to {what}; there are {printable(there)[:200]}", hint=hint)
     return {part: name for part, name in found.items() if name is not None}
-
-
-def _columns(features: Any, options: StreamOptions, source: str) -> Columns:
-    from datasets import ClassLabel, Image
-
-    image = options.image_column or _only(features, Image, "image", source)
-    label = options.label_column or _only(features, ClassLabel, "label", source)
-    for option, column, kinds in (("image_column", image, Image), ("label_column", label, None)):
-        if column not in features:
-            hint = did_you_mean(column, features) or f"there are {_listed(features)}"
-            raise DataError(f"{source} has no column {printable(column)[:100]} (data.{option})", hint=hint)
-        if kinds and not isinstance(features[column], kinds):
-            raise DataError(f"column {printable(column)[:100]} of {source} holds no images", hint=_listed(features))
-    feature = features[label]
-    names = tuple(feature.names) if isinstance(feature, ClassLabel) and feature.names else None
-    return Columns(image, label, names)
-
-
-def _only(features: Any, kind: type, what: str, source: str) -> str:
-    found = [name for name, feature in features.items() if isinstance(feature, kind)]
-    if len(found) == 1:
-        return str(found[0])
-    many = f"{len(found)} columns of {what}s" if found else f"no column of {what}s ({kind.__name__})"
-    raise DataError(f"{source} has {many}", hint=f"choose with --data.{what}_column: {_listed(found or features)}")
-
-
-def _listed(columns: Any) -> str:
-    return printable(", ".join(map(str, columns)))[:300]
-
-
-def _labels(own: tuple[str, ...] | None, known: tuple[str, ...], source: str) -> dict[int | str, int]:
-    """Index of the class that each label means: a number, or a name where the labels' type is no number."""
-    index: dict[int | str, int] = {name: label for label, name in enumerate(known)}
-    unknown = [name for name in own or () if name not in index]
-    if unknown:
-        raise DataError(
-            f"{source} has a class that the weights lack: {printable(', '.join(unknown[:5]))[:200]}",
-            hint=f"known are {printable(', '.join(known[:10]))[:200]}",
-        )
-    return {**index, **{label: index[name] for label, name in enumerate(own or known)}}
 
 
 def _count(files: Sequence[str]) -> tuple[list[int], int]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from time import monotonic
-from urllib.parse import urlsplit, urlunsplit
 
-from dat_cli.data.remote_file import SCHEMES, RemoteFile, fetch, shown
+from dat_cli.data.remote_file import RemoteFile, fetch, shown
+from dat_cli.data.shard_addresses import expand, is_remote, joined, parted
 from dat_cli.data.shard_index import INDEX, LARGEST, ShardIndex, parse_index
 from dat_cli.data.tar import Readable, label_of, read_samples
 from dat_cli.errors import DataError
 
-_MOST_SHARDS = 1_000_000
 _SECONDS_BETWEEN_LINES = 30.0
 
 _log = logging.getLogger("dat.data")
@@ -62,16 +59,6 @@ class ShardList:
         return replace(self, shards=tuple(shards), is_shared_out=True)
 
 
-def is_remote(address: str) -> bool:
-    """Whether it is an address of a web server."""
-    return address.partition("://")[0].lower() in SCHEMES and "://" in address
-
-
-def is_pattern(source: str) -> bool:
-    """Whether it names shards themselves, not a folder of them."""
-    return any(part.partition("?")[0].endswith(".tar") for part in _split(source))
-
-
 def has_index(source: str) -> bool:
     """Whether it is a folder here that ``dat shard`` has written, or a part of one."""
     try:
@@ -93,7 +80,7 @@ def in_folder(folder: str) -> ShardList | None:
     if index is None:
         return None
     shards = tuple(
-        ShardFile(_joined(folder, shard.name), shard.samples, shard.bytes) for shard in index.shards if shard.samples
+        ShardFile(joined(folder, shard.name), shard.samples, shard.bytes) for shard in index.shards if shard.samples
     )
     return ShardList(tuple(map(_check_file, shards)), index.classes, _labels(index))
 
@@ -111,7 +98,7 @@ def by_pattern(source: str) -> ShardList:
     """
     shards, indices = [], dict[str, ShardIndex | None]()
     for address in expand(source):
-        folder, name = _parted(address)
+        folder, name = parted(address)
         if folder not in indices:
             indices[folder] = _index_of(folder)
         index = indices[folder]
@@ -151,31 +138,6 @@ def count(listed: ShardList) -> ShardList:
     return replace(listed, shards=tuple(shard for shard in shards if shard.samples), labels=labels)
 
 
-def expand(source: str) -> list[str]:
-    """The addresses that a pattern means, in order.
-
-    Raises:
-        DataError: A brace is not closed, there are too many, or one is neither a file's nor a web server's.
-    """
-    from braceexpand import braceexpand
-
-    addresses: list[str] = []
-    for part in _split(source):
-        _check_ranges(part)
-        try:
-            addresses += islice(braceexpand(part), _MOST_SHARDS + 1 - len(addresses))
-        except ValueError as error:
-            raise DataError(f"{shown(part)} has a brace that is not closed", hint="as in data-{00..99}.tar") from error
-        if len(addresses) > _MOST_SHARDS:
-            raise DataError(f"{shown(source)} names more than {_MOST_SHARDS} shards", hint="make larger shards")
-    for address in addresses:
-        _check_address(address)
-    if len(set(addresses)) < len(addresses):
-        twice = next(address for address, times in Counter(addresses).items() if times > 1)
-        raise DataError(f"{shown(twice)} is named twice", hint="name each shard once")
-    return addresses
-
-
 @contextmanager
 def open_shard(address: str) -> Iterator[Readable]:
     """A shard to read from its beginning.
@@ -193,32 +155,6 @@ def open_shard(address: str) -> Iterator[Readable]:
         raise _unreadable(address, error) from error
     with file:
         yield file
-
-
-def _split(source: str) -> list[str]:
-    """At commas that stand outside of braces."""
-    parts = re.findall(r"(?:\{[^{}]*\}|[^,])+", source)
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _check_ranges(pattern: str) -> None:
-    """Refuse a range that fills the memory when it is written out."""
-    for first, last in re.findall(r"\{(-?\d{1,18})\.\.(-?\d{1,18})", pattern):
-        if abs(int(last) - int(first)) >= _MOST_SHARDS:
-            raise DataError(f"{shown(pattern)} names more than {_MOST_SHARDS} shards", hint="make larger shards")
-
-
-def _check_address(address: str) -> None:
-    scheme, separator, _ = address.partition(":")
-    if is_remote(address):
-        RemoteFile(address)  # refuses what is no address
-    elif separator and re.fullmatch(r"[a-z][a-z0-9+.-]+", scheme) and not Path(address).is_file():
-        raise DataError(
-            f"{shown(address)} is neither a file nor an address of http or https",
-            hint="copy the shards here, or mount where they lie",
-        )
-    if not address.partition("?")[0].endswith(".tar"):
-        raise DataError(f"{shown(address)} is no .tar", hint="unpack what is compressed: gunzip FILE.tar.gz")
 
 
 def _check_file(shard: ShardFile) -> ShardFile:
@@ -240,7 +176,7 @@ def _check_file(shard: ShardFile) -> ShardFile:
 
 
 def _index_of(folder: str) -> ShardIndex | None:
-    place = _joined(folder, INDEX)
+    place = joined(folder, INDEX)
     if is_remote(folder):
         data = fetch(place, limit=LARGEST)
     else:
@@ -265,22 +201,6 @@ def _labels(index: ShardIndex) -> Counter[str] | None:
 @lru_cache(maxsize=8)
 def _by_name(index: ShardIndex) -> dict[str, ShardFile]:
     return {shard.name: ShardFile(shard.name, shard.samples, shard.bytes) for shard in index.shards}
-
-
-def _joined(folder: str, name: str) -> str:
-    if not is_remote(folder):
-        return str(Path(folder) / name)
-    parts = urlsplit(folder)
-    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{name}", parts.query, ""))
-
-
-def _parted(address: str) -> tuple[str, str]:
-    """Folder and name."""
-    if not is_remote(address):
-        return str(Path(address).parent), Path(address).name
-    parts = urlsplit(address)
-    folder, _, name = parts.path.rpartition("/")
-    return urlunsplit((parts.scheme, parts.netloc, folder, parts.query, "")), name
 
 
 def _unreadable(address: str, error: OSError) -> DataError:

@@ -9,8 +9,9 @@ from itertools import chain
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.remote_file import shown
 from dat_cli.data.samples import Samples, Source
+from dat_cli.data.shard_addresses import is_pattern, is_remote
 from dat_cli.data.shard_index import INDEX
-from dat_cli.data.shard_list import ShardList, by_pattern, count, in_folder, is_pattern, is_remote, open_shard
+from dat_cli.data.shard_list import ShardList, by_pattern, count, in_folder, open_shard
 from dat_cli.data.stream import Record, Stream, StreamOptions
 from dat_cli.data.tar import EndedError, TarSample, label_of, read_samples
 from dat_cli.data.walk import printable

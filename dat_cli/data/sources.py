@@ -11,7 +11,8 @@ from dat_cli.data.folder import open_folder
 from dat_cli.data.hub_dataset import PREFIX as HUB
 from dat_cli.data.hub_dataset import open_hub_dataset
 from dat_cli.data.samples import Sample, Samples, Source
-from dat_cli.data.shard_list import has_index, is_pattern, is_remote
+from dat_cli.data.shard_addresses import is_pattern, is_remote
+from dat_cli.data.shard_list import has_index
 from dat_cli.data.shards import open_shards
 from dat_cli.data.stream import StreamOptions
 from dat_cli.data.walk import is_folder, list_folder, printable

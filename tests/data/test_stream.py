@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dat_cli.data import stream as stream_module
+from dat_cli.data import stream_batches
 from dat_cli.data.batch import PADDING, Batch
 from dat_cli.data.loader import EpochLoader
 from dat_cli.data.samples import Samples
@@ -121,7 +121,7 @@ def test_an_epoch_goes_on_at_any_batch_to_the_same_pixels(stream: Stream, worker
 
 
 def test_a_run_that_goes_on_opens_only_shards_that_it_needs(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "_POOL_COUNT", 2)
+    monkeypatch.setattr(stream_batches, "_POOL_COUNT", 2)
     batches = batches_of(stream)
     whole = load(batches)
     done = {name.rpartition("/")[0] for batch in whole[:6] for name in batch.names}
