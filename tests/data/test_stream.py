@@ -54,10 +54,9 @@ def batches_of(stream: Stream, *, train: bool = True, **wanted: Any) -> StreamBa
     return stream.dataset(transform, train=train, **options)
 
 
-def load(batches: StreamBatches, epoch: int = 0, start: int = 0, processes: int | None = None) -> list[Batch]:
+def load(batches: StreamBatches, epoch: int = 0, start: int = 0) -> list[Batch]:
     """What a loader gives, with worker processes where there are several workers."""
-    if processes is None:
-        processes = batches.workers if batches.workers > 1 else 0
+    processes = batches.workers if batches.workers > 1 else 0
     position = (epoch, start)
     return list(EpochLoader(batches, order=batches, position=lambda: position, batch_size=None, num_workers=processes))
 
@@ -188,7 +187,7 @@ def damaged(make_shards: MakeShards, tmp_path: Path) -> Stream:
 
 def test_a_damaged_picture_stops_the_run_with_its_shard_and_name(damaged: Stream) -> None:
     with pytest.raises(DataError, match=r"cannot read \S+/000\.tar/000010\.png: .*; .*--data.damaged skip"):
-        load(batches_of(damaged, train=False), processes=1)
+        load(batches_of(damaged, train=False))
 
 
 def test_a_damaged_picture_is_left_out_and_counted(damaged: Stream, caplog: pytest.LogCaptureFixture) -> None:
