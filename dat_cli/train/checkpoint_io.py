@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,9 @@ class WholeCheckpointIO(CheckpointIO):
             DatError: It could not be written; says where and how much space is free.
         """
         path = Path(path)
-        try:
-            with whole_file(path) as temporary:
-                save_pickle(temporary, checkpoint)
-                _keep(path)
-        except OSError as error:
-            raise _unwritten(path, error) from error
+        with refusals_in_words(path), whole_file(path) as temporary:
+            save_pickle(temporary, checkpoint)
+            _keep(path)
 
     def load_checkpoint(
         self,
@@ -61,6 +59,26 @@ class WholeCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+@contextmanager
+def refusals_in_words(path: Path) -> Iterator[None]:
+    """Say of a file of a run that cannot be written where it is and how much space is left.
+
+    Raises:
+        DatError: For an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        free = ""
+        with suppress(OSError):
+            free = f" ({shutil.disk_usage(path.parent).free / 1e6:,.0f} MB are free there)"
+        again = f"dat fit --resume {path.parent}"
+        raise DatError(
+            f"cannot write {path}: {error.strerror or error}{free}",
+            hint=f"the checkpoint before it is whole; when it can be written, go on with {again}",
+        ) from error
+
+
 def _keep(path: Path) -> None:
     """Give the checkpoint that is about to be replaced its second name."""
     if not path.exists():
@@ -77,14 +95,3 @@ def _keep(path: Path) -> None:
     finally:
         with suppress(FileNotFoundError):
             spare.unlink()  # rename() does nothing where both are the same file already
-
-
-def _unwritten(path: Path, error: OSError) -> DatError:
-    try:
-        free = f" ({shutil.disk_usage(path.parent).free / 1e6:,.0f} MB are free there)"
-    except OSError:
-        free = ""
-    return DatError(
-        f"cannot write {path}: {error.strerror or error}{free}",
-        hint=f"the checkpoint before it is whole; when it can be written, go on with dat fit --resume {path.parent}",
-    )

@@ -133,6 +133,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
     options = [
         *SMALL, "--trainer.limit_train_batches", "5", "--trainer.max_epochs", "2", "--data.num_workers", "1",

@@ -20,6 +20,7 @@ from dat_cli.train import slurm
 from dat_cli.train.averaging import averaged
 from dat_cli.train.callbacks.log_file import LogFile
 from dat_cli.train.callbacks.table import COLUMNS, add_row, keep_rows
+from dat_cli.train.checkpoint_io import refusals_in_words
 from dat_cli.train.classification import Classification
 from dat_cli.train.environment import ENVIRONMENT, environment
 from dat_cli.train.sharding import whole_tensors
@@ -106,7 +107,8 @@ class RunFolder(Checkpoint):
         if trainer.is_global_zero:
             row = {**self._row, **{name: value for name, value in scores.items() if name == "train_loss"}}
             shown = {name: f"{value:.9g}" for name, value in row.items()}  # all that a float32 holds
-            add_row(self.path / METRICS, {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **shown})
+            with refusals_in_words(self.path / METRICS):
+                add_row(self.path / METRICS, {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **shown})
         self._row = {}
         self.save(trainer)
 
@@ -180,7 +182,8 @@ class RunFolder(Checkpoint):
             _require_finite(tensors, f"{BEST} is not written")
             scores = {name: value for name, value in _scores(trainer).items() if math.isfinite(value)}
             metrics = {name: value for name, value in scores.items() if name.startswith("val_")}
-            write_weights(self.path / BEST, tensors, module.weights_config(metrics))
+            with refusals_in_words(self.path / BEST):
+                write_weights(self.path / BEST, tensors, module.weights_config(metrics))
 
 
 def _scores(trainer: Trainer) -> dict[str, float]:
