@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,15 @@ from dat_cli.cli.base import flat
 from dat_cli.errors import UsageError, WeightsError
 from dat_cli.train import slurm
 from dat_cli.train.callbacks.run_folder import BEST, CONFIG, JOB, LAST
+from dat_cli.train.callbacks.versions import versions
 from dat_cli.train.checkpoint_io import PREVIOUS
 from dat_cli.weights import open_checkpoint
 
 # What a machine offers, and what is shown: no other option can change in the middle of a run.
-RUNTIME = ("trainer.devices", "trainer.accelerator", "trainer.enable_progress_bar", "data.num_workers", "save_minutes")
+RUNTIME = (
+    "trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.enable_progress_bar", "data.num_workers",
+    "save_minutes",
+)  # fmt: skip
 
 log = logging.getLogger("dat.fit")
 
@@ -68,7 +71,7 @@ def find_requeued(parent: Path, options: dict[str, Any]) -> Path | None:
     job = slurm.job_id()
     if job is None or not slurm.was_requeued():
         return None
-    for path in reversed(_versions(parent)):
+    for path in reversed(versions(parent)):
         with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
             begun_by = (path / JOB).read_text(encoding="utf-8").strip()
             if begun_by == job and _has_checkpoint(path) and _config(path) == options:
@@ -156,10 +159,4 @@ def _has_checkpoint(path: Path) -> bool:
 
 
 def _newest(path: Path) -> Path | None:
-    return next((version for version in reversed(_versions(path)) if _has_checkpoint(version)), None)
-
-
-def _versions(path: Path) -> list[Path]:
-    """Folders of versions, the newest last."""
-    found = [(re.fullmatch(r"version_(\d+)", entry.name), entry) for entry in path.glob("version_*")]
-    return [entry for _, entry in sorted((int(match[1]), entry) for match, entry in found if match)]
+    return next((version for version in reversed(versions(path)) if _has_checkpoint(version)), None)

@@ -12,8 +12,9 @@ import torch
 import yaml
 
 from dat_cli.cli.main import main
-from dat_cli.train.callbacks.run_folder import _next_version
-from dat_cli.train.callbacks.table import COLUMNS, keep_rows
+from dat_cli.train.callbacks.log_file import LogFile
+from dat_cli.train.callbacks.table import COLUMNS, add_row, keep_rows
+from dat_cli.train.callbacks.versions import next_version, versions
 from dat_cli.weights import read_config, read_tensors
 
 
@@ -80,19 +81,47 @@ def test_no_handler_of_a_log_outlives_its_run(trained_run: Path, tmp_path: Path)
 
 def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        paths = list(pool.map(_next_version, [tmp_path / "runs"] * 16))
+        paths = list(pool.map(next_version, [tmp_path / "runs"] * 16))
     assert sorted(path.name for path in paths) == sorted(f"version_{number}" for number in range(16))
 
 
 def test_versions_go_on_after_the_highest(tmp_path: Path) -> None:
     for name in ("version_3", "version_11", "version_x", "other"):
         (tmp_path / name).mkdir()
-    assert _next_version(tmp_path).name == "version_12"
+    assert next_version(tmp_path).name == "version_12"
+    assert [path.name for path in versions(tmp_path)] == ["version_3", "version_11", "version_12"]
 
 
-def test_a_resumed_run_drops_rows_that_it_will_write_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", ["", "3,6,0.", "3,", "1"])
+def test_a_resumed_run_drops_rows_that_it_will_write_again_and_one_that_was_being_written(
+    tmp_path: Path, torn: str
+) -> None:
     table = tmp_path / "metrics.csv"
-    table.write_text("epoch,step,train_loss\n1,2,0.5\n2,4,0.4\n3,6,0.3\n")
+    table.write_text(f"epoch,step,train_loss\n1,2,0.5\n2,4,0.4\n3,6,0.3\n{torn}")
     keep_rows(table, 2)
+    add_row(table, {"epoch": 3, "step": 6, "lr": 0.1})
     with table.open(newline="") as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["epoch"], row["train_loss"], row["lr"]) for row in rows] == [
+        ("1", "0.5", ""), ("2", "0.4", ""), ("3", "", "0.1"),
+    ]  # fmt: skip
+
+
+def test_a_full_disk_does_not_fill_the_screen_with_lines_about_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    log = LogFile()
+    log.write_to(tmp_path / "train.log")
+    logging.getLogger("dat.train").warning("a line")
+    log.close()
+    assert "Logging error" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("minutes", ["-1", "nan", "often"])
+def test_the_time_between_two_checkpoints_is_a_time(
+    minutes: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "--save_minutes", minutes, "--output_dir", str(tmp_path)]) == 2
+    assert "error: --save_minutes " in capfd.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -110,6 +110,24 @@ def not_finite(findings: Sequence[Finding | None]) -> tuple[DatError, list[str]]
     shown = ", ".join(printable(name) for name in names[:SHOWN])
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return DatError(f"{found[0].what}, with {shown}{more}", hint=HINT), names
+
+
+def require_finite(tensors: Mapping[str, Any], consequence: str) -> None:
+    """Refuse weights that no file may hold.
+
+    Args:
+        tensors: By their names; other values are passed over.
+        consequence: What is not done with them.
+
+    Raises:
+        DatError: Some are not finite.
+    """
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise DatError(
+                f"the weights are not finite any more ({name}), so that {consequence}",
+                hint="lower --model.optimizer.lr, or train with --trainer.precision 32-true or bf16-mixed",
+            )
 
 
 @dataclass

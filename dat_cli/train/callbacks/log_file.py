@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class LogFile:
         target = self._memory.target
         self._memory.close()
         if target is not None:
-            target.close()
+            with suppress(OSError):  # of a full disk
+                target.close()
 
 
 class _QuietFileHandler(logging.FileHandler):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from dat_cli.errors import DatError
+from dat_cli.errors import UsageError
 from dat_cli.train import slurm
 from dat_cli.train.averaging import averaged
+from dat_cli.train.callbacks.finite import require_finite
 from dat_cli.train.callbacks.log_file import LogFile
 from dat_cli.train.callbacks.table import COLUMNS, add_row, keep_rows
+from dat_cli.train.callbacks.versions import next_version
 from dat_cli.train.checkpoint_io import refusals_in_words
 from dat_cli.train.classification import Classification
 from dat_cli.train.environment import ENVIRONMENT, environment
@@ -44,9 +44,14 @@ class RunFolder(Checkpoint):
         config: Text of ``config.yaml``.
         resume: Folder of the run to go on with, instead of a new one.
         save_minutes: Minutes between two checkpoints within an epoch.
+
+    Raises:
+        UsageError: That is no time.
     """
 
     def __init__(self, parent: Path, config: str, resume: Path | None = None, save_minutes: float = 30.0) -> None:
+        if not save_minutes >= 0:
+            raise UsageError(f"--save_minutes is {save_minutes}, not a number from 0 up")
         self.parent = parent
         self.config = config
         self.path = resume
@@ -62,7 +67,7 @@ class RunFolder(Checkpoint):
         """Make the folder, or open that of the run which goes on."""
         if trainer.is_global_zero:
             if self.path is None:
-                self.path = _next_version(self.parent)
+                self.path = next_version(self.parent)
                 _write_text(self.path / CONFIG, self.config)
                 _write_text(self.path / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
             for rest in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
@@ -146,7 +151,7 @@ class RunFolder(Checkpoint):
             DatError: Weights are not finite.
         """
         for state in ("state_dict", "current_model_state"):
-            _require_finite(checkpoint.get(state, {}), f"{LAST} is not written")
+            require_finite(checkpoint.get(state, {}), f"{LAST} is not written")
         if self._before_validation:
             nothing = dict.fromkeys(("ready", "started", "processed", "completed"), 0)
             checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = {
@@ -163,7 +168,7 @@ class RunFolder(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What a later epoch has to beat, and what is known of the one that goes on."""
         self._best = (state_dict["best_acc1"], state_dict["best_loss"])
-        self._row = dict(state_dict["row"])
+        self._row = dict(state_dict.get("row", {}))
 
     def summary(self) -> str:
         """What was reached, in one line."""
@@ -179,7 +184,7 @@ class RunFolder(Checkpoint):
             return
         tensors = whole_tensors(averaged(trainer, module).state_dict())
         if trainer.is_global_zero and self.path is not None:
-            _require_finite(tensors, f"{BEST} is not written")
+            require_finite(tensors, f"{BEST} is not written")
             scores = {name: value for name, value in _scores(trainer).items() if math.isfinite(value)}
             metrics = {name: value for name, value in scores.items() if name.startswith("val_")}
             with refusals_in_words(self.path / BEST):
@@ -191,30 +196,6 @@ def _scores(trainer: Trainer) -> dict[str, float]:
     return {name: metrics[name].item() for name in COLUMNS if name in metrics}
 
 
-def _require_finite(tensors: Mapping[str, Any], consequence: str) -> None:
-    for name, tensor in tensors.items():
-        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise DatError(
-                f"the weights are not finite any more ({name}), so that {consequence}",
-                hint="lower --model.optimizer.lr, or train with --trainer.precision 32-true or bf16-mixed",
-            )
-
-
 def _write_text(path: Path, text: str) -> None:
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _next_version(parent: Path) -> Path:
-    """Make the folder after the last; making it fails if another run has just done so, and then the next is tried."""
-    parent.mkdir(parents=True, exist_ok=True)
-    found = [re.fullmatch(r"version_(\d+)", entry.name) for entry in parent.iterdir()]
-    number = 1 + max((int(match[1]) for match in found if match), default=-1)
-    while True:
-        path = parent / f"version_{number}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return path

@@ -70,7 +70,7 @@ class Stop(Callback):
         is_due = self.folder is not None and trainer.is_global_zero and self.folder.is_due()
         found = self.finite.found(trainer, wait=follows)
         asked, due, bad = self._together.highest(self.signals.asked, is_due, found)
-        saves = self.folder is not None and (asked or due) and not follows
+        saves = self.folder is not None and (asked or due) and not (follows or _ends(trainer))
         if saves and not bad:
             (bad,) = self._together.highest(self.finite.found(trainer, wait=True))
         if bad:
@@ -82,7 +82,7 @@ class Stop(Callback):
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Leave a validation, which a resumed run makes anew."""
-        if trainer.sanity_checking or self.folder is None:
+        if trainer.sanity_checking or self.folder is None or _ends(trainer):
             return
         (asked,) = self._together.highest(self.signals.asked)
         if asked:
@@ -125,6 +125,11 @@ def ignore_signals(trainer: Trainer) -> None:
 
 def _nothing() -> None:
     pass
+
+
+def _ends(trainer: Trainer) -> bool:
+    """Whether this was the last step of all: what is left, a run that goes on would not make up for."""
+    return 0 <= trainer.max_steps <= trainer.global_step
 
 
 def _is_started_by_us(trainer: Trainer) -> bool:
