@@ -44,6 +44,7 @@ _NOT_FOR_USERS = (
     r".*does not have a deterministic implementation",
     r"This DataLoader will create \d+ worker processes in total",
     r"Using `DistributedSampler` with the dataloaders",
+    r"Your `IterableDataset` has `__len__` defined",  # streams know how long an epoch is
     r"Found \d+ module\(s\) in eval mode at the start of training",  # they are frozen
     r"You're resuming from a checkpoint that ended before the epoch ended",  # ours is resumable, see data/loader.py
     r"The ``compute`` method of metric \w+ was called before the ``update``",  # of a process whose images are padding
