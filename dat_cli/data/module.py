@@ -228,9 +228,11 @@ class ImageDataModule(LightningDataModule):
     def _part(self, name: Part) -> Samples | Stream:
         part: Samples | Stream | None = self._checked.get(name) or getattr(self.source, name)
         if not part:
+            streams = isinstance(self.source.train, Stream) or isinstance(self.source.val, Stream)
+            folder = f"add a folder {name}/ with a subfolder of images for each class"
             raise DataError(
-                f"{printable(self.source.name)} has no images in {name}/",
-                hint=f"add a folder {name}/ with a subfolder of images for each class",
+                f"{printable(self.source.name)} has no images in {name}{'' if streams else '/'}",
+                hint="its shards or its split are missing" if streams else folder,
             )
         return part
 
