@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ KILLS = int(os.environ.get("DAT_KILLS", "2"))  # of the test with random moments
 SMALL = [
     "--config", "tiny", "--data.image_size", "32", "--data.batch_size", "4", "--trainer.limit_val_batches", "2",
 ]  # fmt: skip
+KINDS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 SHORT = [*SMALL, "--trainer.limit_train_batches", "2", "--trainer.max_epochs", "1"]
 
 
@@ -133,7 +136,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
-@pytest.mark.timeout(300 + 60 * KILLS)
+@pytest.mark.timeout(300 + 100 * KILLS)
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
     options = [
         *SMALL, "--trainer.limit_train_batches", "5", "--trainer.max_epochs", "2", "--data.num_workers", "1",
@@ -143,32 +146,38 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path, start: Callable[..
     assert main(["fit", *options, "--output_dir", str(tmp_path), "--name", "expected"]) == 0
 
     chance = random.Random(os.environ.get("DAT_SEED", "0"))
-    run, command = tmp_path / "run" / "version_0", ["fit", *options, "--output_dir", str(tmp_path), "--name", "run"]
-    for number in range(KILLS):
-        kind = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT][number % 3]
+    begin = ["fit", *options, "--output_dir", str(tmp_path), "--name", "run"]
+    command, kills = begin, 0
+    while kills < KILLS or command != begin:
         process = start(*command)
         assert process.stderr is not None
-        said = []
+        said = ""
         for line in process.stderr:
-            said.append(line)
+            said += line
             if "writing to" in line or "going on in" in line:
                 break
-        time.sleep(chance.uniform(0, 4))
-        os.killpg(process.pid, kind)
-        _, rest = process.communicate(timeout=120)
-        assert "Traceback" not in rest
-        codes = {signal.SIGKILL: {-9}, signal.SIGTERM: {143}, signal.SIGINT: {130}}[kind]
-        assert process.returncode in codes | {0}, "".join([*said, rest])
-        if process.returncode == 0:
-            break
-        if (run / "last.ckpt").exists():
-            command = ["fit", "--resume", str(run)]
+        number = KINDS[kills % len(KINDS)] if kills < KILLS else None
+        if number is not None:
+            time.sleep(chance.uniform(0, 4))
+            os.killpg(process.pid, number)
+            kills += 1
+        said += process.communicate(timeout=300)[1]
+        assert "Traceback" not in said
+        versions = sorted((tmp_path / "run").iterdir())
+        if process.returncode == 0 or "is finished after 2 epochs" in said:
+            _assert_same(versions[-1], expected)
+            shutil.rmtree(tmp_path / "run")
+            command = begin
+            continue
+        assert number is not None, said
+        assert process.returncode == CODES[number], said
+        if (versions[-1] / "last.ckpt").exists():
+            command = ["fit", "--resume", str(versions[-1])]
         else:
-            assert kind is signal.SIGKILL
-            run = run.with_name(f"version_{number + 1}")
-    last = start(*command)
-    _, rest = last.communicate(timeout=300)
-    assert last.returncode == 0 or "is finished after 2 epochs" in rest
+            assert number is signal.SIGKILL, said  # before the first checkpoint
+
+
+def _assert_same(run: Path, expected: Path) -> None:
     assert _rows(run) == _rows(expected)
     for name in ("last.ckpt", "best.safetensors"):
         ours, theirs = read_tensors(run / name), read_tensors(expected / name)
