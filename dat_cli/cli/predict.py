@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from argparse import SUPPRESS
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
@@ -119,7 +120,7 @@ class Predict(DatCLI):
         """
         options = self.options
         output = Path(options.output).expanduser() if options.output else None
-        with result_file(output) if output and self.trainer.is_global_zero else nullcontext(sys.stdout) as stream:
+        with self._stream(output) as stream:
             writer = RecordWriter(stream, self.format)
             spool_in = output.parent if output else None
             predictions = Predictions(writer, self.classes, top_k=options.top_k, spool_in=spool_in)
@@ -127,6 +128,11 @@ class Predict(DatCLI):
             self.run("predict", model=self.model, datamodule=self.datamodule, return_predictions=False)
         if writer.failed:
             raise DatError(f"{writer.failed} of {writer.written} images could not be read")
+
+    def _stream(self, output: Path | None) -> AbstractContextManager[TextIO]:
+        if not self.trainer.is_global_zero:
+            return nullcontext(StringIO())  # one process writes, headers too
+        return result_file(output) if output else nullcontext(sys.stdout)
 
 
 def images_first(args: Sequence[str]) -> list[str]:

@@ -176,6 +176,15 @@ def test_two_processes_measure_what_one_does(
     assert {**found, "val_loss": 0} == {**expected, "val_loss": 0}
 
 
+def test_two_processes_print_what_one_does(photos: Path, alone: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    predict = ["predict", str(photos / "val"), "--weights", str(alone), "--format", "csv", *CPU]
+    assert main(predict) == 0
+    expected = [row[:3] for row in csv.reader(capfd.readouterr().out.splitlines())]
+    out, _ = _run([sys.executable, *COMMANDS["dat"], *predict, "--trainer.devices", "2"])
+    assert [row[:3] for row in csv.reader(out.splitlines())] == expected
+    assert expected[0] == ["path", "rank", "label"]
+
+
 def test_two_launches_of_torchrun_shard_a_network_whose_files_are_those_of_one_device(
     photos: Path, alone: Path, tmp_path: Path
 ) -> None:
