@@ -143,7 +143,12 @@ class Classification(LightningModule):
         if self.mixing is not None:
             images, targets = self.mixing(images, labels)
             smoothing = 0.0  # it is in the targets
-        loss = F.cross_entropy(self(images).float(), targets, weight=self._class_weights, label_smoothing=smoothing)
+        losses = F.cross_entropy(
+            self(images).float(), targets, weight=self._class_weights, label_smoothing=smoothing, reduction="none"
+        )
+        loss = (
+            losses.mean()
+        )  # over images; PyTorch's own mean is over the weights in the batch, another in each process
         self.train_loss.update(loss.detach(), len(labels))
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         self.log("lr", max(group["lr"] for group in self.trainer.optimizers[0].param_groups), on_step=True)
