@@ -93,10 +93,10 @@ def _differences(ours: object, theirs: object, place: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("hook", "place", "number", "code", "step"),
+    ("hook", "place", "number", "code", "step", "times"),
     [
-        ("training_step", (1, 0), signal.SIGTERM, 143, 3),  # within accumulation: the step is finished first
-        ("validation_step", (0, 1), signal.SIGINT, 130, 2),
+        ("training_step", (1, 0), signal.SIGTERM, 143, 3, 1),  # within accumulation: the step is finished first
+        ("validation_step", (0, 1), signal.SIGINT, 130, 2, 2),
     ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_numbers_in_every_file(
@@ -107,6 +107,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers_in_every_file(
     number: signal.Signals,
     code: int,
     step: int,
+    times: int,
     tmp_path: Path,
 ) -> None:
     expected, expected_losses = undisturbed
@@ -114,6 +115,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers_in_every_file(
     with pytest.MonkeyPatch.context() as patch:
         _stop_at(patch, hook, place, number)
         assert main(["fit", *SMALL, *EVERYTHING, "--output_dir", str(tmp_path), "--name", "run"]) == code
+        for _ in range(times - 1):
+            assert main(["fit", "--resume", str(run)]) == code
     assert open_checkpoint(run / "last.ckpt")["global_step"] == step
 
     assert main(["fit", "--resume", str(tmp_path / "run")]) == 0  # the folder of all versions means the newest

@@ -139,8 +139,9 @@ class RunFolder(Checkpoint):
         if self.path is None:
             return
         self._before_validation = before_validation
-        if before_validation and isinstance(module := trainer.lightning_module, Classification):
-            self._row["train_loss"] = float(module.train_loss.compute())
+        module = trainer.lightning_module
+        if before_validation and isinstance(module, Classification) and module.train_loss.update_called:
+            self._row["train_loss"] = float(module.train_loss.compute())  # else it is known from an earlier stop
         trainer.save_checkpoint(self.path / LAST, weights_only=False)
         self._saved = time.monotonic()
 
