@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, add_owner, check_channels, flat, last_value, on_terminal
+from dat_cli.cli.base import DatCLI, check_channels, flat, last_value, on_terminal
+from dat_cli.cli.fit_options import add_options, check_options
 from dat_cli.cli.memory import training_needs_less
 from dat_cli.cli.resume import (
     check_same_options,
@@ -45,6 +46,7 @@ class Fit(DatCLI):
     checkpoint: Path | None = None
     folder: RunFolder | None = None
     weights: Weights | None = None
+    patience: EarlyStopping | None = None
 
     def __init__(self, args: list[str]) -> None:
         self.signals = Signals()
@@ -60,48 +62,7 @@ class Fit(DatCLI):
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Where to start and where to write."""
         super().add_default_arguments_to_parser(parser)
-        start = parser.add_argument_group("Where to start and where to write")
-        start.add_argument(
-            "--weights",
-            type=str | None,
-            help="Start from these: a run, a file, owner/name on the Hub, a variant.",
-        )
-        add_owner(start)
-        start.add_argument(
-            "--resume", type=str | None, help="Go on with this run, in its own folder and with its own options."
-        )
-        start.add_argument(
-            "--name", type=str | None, help="Name of the run; default: that of the config, or the architecture."
-        )
-        start.add_argument("--output_dir", type=str, default="runs", help="Folder of all runs.")
-        keep = parser.add_argument_group("What is kept, and when to stop")
-        keep.add_argument(
-            "--ema_decay",
-            type=float | None,
-            help="Average weights over steps with this decay, such as 0.9999, and measure and keep the average.",
-        )
-        keep.add_argument(
-            "--patience", type=int | None, help="Stop after so many validations without a better top-1 accuracy."
-        )
-        keep.add_argument(
-            "--save_minutes", type=float, default=30.0, help="Minutes between two checkpoints within an epoch."
-        )
-        keep.add_argument(
-            "--loggers",
-            type=list[Literal["tensorboard", "wandb"]],
-            default=[],
-            help="Who else is told the numbers of metrics.csv: tensorboard, wandb.",
-        )
-        find = parser.add_argument_group("What is found out first")
-        find.add_argument(
-            "--find_batch_size", type=bool, default=False, help="Train with the largest batch that fits into memory."
-        )
-        find.add_argument(
-            "--find_lr",
-            type=bool,
-            default=False,
-            help="Train with a tenth of the learning rate at which the loss of a trial is lowest.",
-        )
+        add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; a resumed run's own options come first."""
@@ -127,9 +88,7 @@ class Fit(DatCLI):
             options.weights = self.weights.lasting_name
             check_channels(self.weights)
             take_over(options, self.given, self.weights)
-        for name, least in (("patience", 1), ("save_minutes", 0)):
-            if options[name] is not None and not options[name] >= least:
-                raise UsageError(f"--{name} is {options[name]}, not at least {least}")
+        check_options(options, starts_from_something=self.run_path is not None or self.weights is not None)
         options.name = _checked_name(options.name or self._config_name() or options.model.arch)
         parent = Path(options.output_dir).expanduser() / options.name
         if options.trainer.fast_dev_run:
@@ -179,6 +138,12 @@ class Fit(DatCLI):
                 "nothing was trained: no epoch or no batch", hint="see --trainer.max_epochs and limit_train_batches"
             )
         if self.folder is not None and self.trainer.is_global_zero:
+            if self.patience is not None and self.patience.stopped_epoch:
+                log.info(
+                    "stopped after epoch %d: no better top-1 in %d validations",
+                    self.patience.stopped_epoch + 1,
+                    self.patience.patience,
+                )
             log.info("%s", self.folder.summary())
             print(self.folder.path)  # noqa: T201 - the one result, for a script to use
 
@@ -187,11 +152,10 @@ class Fit(DatCLI):
         options, finite = self.options, NotFinite()
         callbacks = self.extra_callbacks(StepSeed(options.seed_everything or 0), finite)
         if options.ema_decay is not None:
-            if options.trainer.strategy == "fsdp":
-                raise UsageError("--ema_decay needs whole weights in each process", hint="give --trainer.strategy ddp")
             callbacks.append(Averaging(options.ema_decay))
         if options.patience is not None:
-            callbacks.append(EarlyStopping("val_acc1", mode="max", patience=options.patience))
+            self.patience = EarlyStopping("val_acc1", mode="max", patience=options.patience)
+            callbacks.append(self.patience)
         callbacks.append(ProgressLines(interval=None if bar else 10.0))
         if bar:
             callbacks.append(ProgressBar())

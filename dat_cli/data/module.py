@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from dat_cli.catalog import Preprocessing
+from dat_cli.data.augment import check_auto_augment
 from dat_cli.data.batch import Batch, collate
 from dat_cli.data.damage import leave_out_damaged
 from dat_cli.data.dataset import ImageDataset
@@ -110,6 +111,7 @@ class ImageDataModule(LightningDataModule):
         _require(flip is None or 0 <= flip <= 1, "flip", flip, "from 0 to 1")
         _require(0 <= color_jitter < 10, "color_jitter", color_jitter, "from 0 to 10, such as 0.4")
         _require(0 <= erasing <= 1, "erasing", erasing, "from 0 to 1")
+        check_auto_augment(auto_augment)
         self.source_name = source
         self.image_size = image_size
         self.batch_size = batch_size

@@ -17,6 +17,7 @@ from dat_cli.train.trial import trial
 
 STEPS = 100  # of the search for a learning rate
 LARGEST_BATCH = 4096
+LEAST_STEPS = 10  # of an epoch: fewer teach less than memory allows
 _TRIAL_STEPS = 2  # the second one has the optimizer's moments as well
 
 log = logging.getLogger("dat.fit")
@@ -68,7 +69,7 @@ def find_batch_size(trainer: Trainer, module: Classification, data: ImageDataMod
         UsageError: There are several processes, or not even one image fits.
     """
     _require_one_process(trainer, "find_batch_size")
-    largest = min(LARGEST_BATCH, sum(data.class_counts))
+    largest = min(LARGEST_BATCH, max(sum(data.class_counts) // LEAST_STEPS, 1))
     room = 0.8 * free_memory() if trainer.strategy.root_device.type == "cpu" else math.inf
     start = most_used()
     size, fits = min(data.batch_size, largest), 0
