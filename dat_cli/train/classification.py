@@ -146,9 +146,8 @@ class Classification(LightningModule):
         losses = F.cross_entropy(
             self(images).float(), targets, weight=self._class_weights, label_smoothing=smoothing, reduction="none"
         )
-        loss = (
-            losses.mean()
-        )  # over images; PyTorch's own mean is over the weights in the batch, another in each process
+        # Over images: PyTorch's own mean is over the weights in the batch, which are others in each process.
+        loss = losses.mean()
         self.train_loss.update(loss.detach(), len(labels))
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         self.log("lr", max(group["lr"] for group in self.trainer.optimizers[0].param_groups), on_step=True)
