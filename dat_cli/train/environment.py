@@ -22,6 +22,7 @@ ENVIRONMENT = "environment.json"
 
 _PACKAGES = ("dat-cli", "torch", "torchvision", "lightning", "timm", "torchmetrics", "numpy", "pillow")
 _GIT_PATIENCE = 5.0  # seconds; a large repository on a slow disk is not worth more
+_OF_ONE_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # that of the current folder
 _LONGEST_COMMAND = 10_000  # characters
 
 
@@ -41,6 +42,7 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
         "git": _git(),
+        "dat_git": _own_git(),
     }
 
 
@@ -71,16 +73,28 @@ def _devices() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
-def _git() -> dict[str, Any] | None:
-    """Commit of the code in the current folder, and whether files that git knows differ from it."""
-    commit = _ask_git("rev-parse", "HEAD")
+def _git(folder: Path | None = None) -> dict[str, Any] | None:
+    """Commit of the code in a folder, the current one by default, and whether files that git knows differ from it."""
+    commit = _ask_git("rev-parse", "HEAD", folder=folder)
     if commit is None:
         return None
-    changes = _ask_git("status", "--porcelain", "--untracked-files=no")
+    changes = _ask_git("status", "--porcelain", "--untracked-files=no", folder=folder)
     return {"commit": commit, "changed": None if changes is None else bool(changes)}
 
 
-def _ask_git(*words: str) -> str | None:
+def _own_git() -> dict[str, Any] | None:
+    """The same of the checkout that this very package is part of; None where it was installed.
+
+    An environment may lie inside somebody's repository, which does not know the packages in it.
+    """
+    here = Path(__file__)
+    return _git(here.parent) if _ask_git("ls-files", "--error-unmatch", here.name, folder=here.parent) else None
+
+
+def _ask_git(*words: str, folder: Path | None = None) -> str | None:
+    variables = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # only looks
+    if folder is not None:
+        variables = {name: value for name, value in variables.items() if name not in _OF_ONE_REPOSITORY}
     try:
         done = subprocess.run(  # noqa: S603 - fixed words
             ["git", *words],  # noqa: S607 - whichever git the user has
@@ -89,7 +103,8 @@ def _ask_git(*words: str) -> str | None:
             timeout=_GIT_PATIENCE,
             check=True,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # only looks
+            cwd=folder,
+            env=variables,
         )
     except (OSError, ValueError, subprocess.SubprocessError):  # no git, no repository, or none that may be read
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dat_cli.train import environment as module
 from dat_cli.train.environment import environment
 
 
@@ -40,6 +41,30 @@ def test_without_a_repository_or_without_git_there_is_no_commit(
     assert environment()["git"] is None
     monkeypatch.setenv("PATH", "")
     assert environment()["git"] is None
+
+
+def test_the_commit_of_dat_itself_is_known_from_any_folder_when_it_runs_from_a_checkout(
+    repository: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(elsewhere := tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(elsewhere.parent))
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "code.py"))
+    assert environment()["dat_git"] == {"commit": repository, "changed": False}
+    (tmp_path / "code.py").write_text("2")
+    assert environment()["dat_git"] == {"commit": repository, "changed": True}
+    monkeypatch.setenv("GIT_DIR", str(elsewhere))  # as a hook of another repository has it
+    assert environment()["dat_git"] == {"commit": repository, "changed": True}
+    assert environment()["git"] is None
+
+
+@pytest.mark.usefixtures("repository")
+def test_installed_inside_the_repository_of_somebody_dat_has_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site-packages").mkdir()
+    for place in ("site-packages/environment.py", "dat.zip/environment.py"):
+        monkeypatch.setattr(module, "__file__", str(tmp_path / place))
+        assert environment()["dat_git"] is None
 
 
 def test_the_command_is_kept_without_what_is_secret(monkeypatch: pytest.MonkeyPatch) -> None:
