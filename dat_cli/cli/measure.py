@@ -13,6 +13,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI, add_owner, last_value, on_terminal
 from dat_cli.cli.output import Column, print_json, print_table, to_json
+from dat_cli.cli.report_folder import check_folder, report_folder
 from dat_cli.cli.wording import printable
 from dat_cli.errors import DatError, UsageError
 from dat_cli.report.facts import RESULT
@@ -77,7 +78,9 @@ class Measure(DatCLI):
         self.options.weights = reference
 
     def before_instantiate_classes(self) -> None:
-        """Take network, classes and preprocessing from the weights."""
+        """Take network, classes and preprocessing from the weights, once a report has its place."""
+        if self.options.report is not None:
+            report_folder(self.options.report)
         self.weights = find_weights(self.options.weights, owner=self.options.owner)
         trained_on = self.weights.config.trained_on
         if "data.source" not in self.given and trained_on not in (None, self.options.data.source):
@@ -85,8 +88,6 @@ class Measure(DatCLI):
                 f"{self.weights.name} was trained on {trained_on!r}, which could be anywhere",
                 hint="pass the images with --data.source DIR",
             )
-        if self.options.report is not None and Path(self.options.report).expanduser().is_file():
-            raise UsageError(f"--report {printable(self.options.report)} is a file", hint="give the name of a folder")
         classes = list(self.weights.config.classes)
         if "data.classes" in self.given and self.options.data.classes not in (None, classes):
             raise UsageError(
@@ -146,10 +147,12 @@ class Measure(DatCLI):
             return None
         folder = run / findings.part if asked is None else Path(asked).expanduser()
         try:
+            check_folder(folder)  # measuring takes long: there may be something new
             folder.mkdir(parents=True, exist_ok=True)
-            write_findings(folder, findings)
+            # First, because it tells a later measurement whose files the others are.
             with whole_file(folder / RESULT) as temporary, temporary.open("w", encoding="utf-8") as file:
                 file.write(to_json(result, file, indent=2) + "\n")
+            write_findings(folder, findings)
             log.info("report: %s", write_report(folder))
         except (OSError, DatError) as error:
             reason = getattr(error, "strerror", None) or str(error)

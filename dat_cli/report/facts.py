@@ -85,25 +85,26 @@ class Facts:
 
 
 def read_facts(folder: Path) -> Facts:
-    """Read the files of a run, or of a measurement.
+    """Read the files of a run, or of a measurement, beside which files of somebody else may lie.
 
     Raises:
         DataError: One of them is damaged.
     """
     config = _text(folder / CONFIG)
+    is_run = bool(config) or not (folder / RESULT).is_file()
     try:
         options = yaml.safe_load(config) if config else {}
-        environment, result = (json.loads(_text(folder / name) or "{}") for name in (ENVIRONMENT, RESULT))
+        said = json.loads(_text(folder / (ENVIRONMENT if is_run else RESULT)) or "{}")
     except (yaml.YAMLError, ValueError) as error:
         raise DataError(f"cannot read what {folder} says about itself: {error}") from error
     return Facts(
         place=str(Path(*folder.resolve().parts[-3:])),
         findings=read_findings(folder),
-        curves=read_curves(folder),
+        curves=read_curves(folder) if is_run else {},
         options=options if isinstance(options, dict) else {},
         config=hide_secrets(config),
-        environment=environment,
-        result=result,
+        environment=said if is_run else {},
+        result={} if is_run else said,
     )
 
 

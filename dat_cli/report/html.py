@@ -15,6 +15,7 @@ from dat_cli.report.facts import Facts, interval, read_facts
 from dat_cli.report.files import data_address
 from dat_cli.report.findings import ClassRow, Findings
 from dat_cli.report.mistakes import draw_mistakes
+from dat_cli.report.quoting import in_shell
 from dat_cli.report.secrets import hide_secrets
 from dat_cli.whole import whole_file
 
@@ -44,8 +45,9 @@ def write_report(folder: Path) -> Path:
     curves = draw_all_curves(facts.curves) if facts.curves else None
     confusion = draw_confusion(facts.findings) if facts.findings else None
     mistakes = draw_mistakes(facts.findings) if facts.findings else None
-    for name, svg in ((CURVES, curves), (CONFUSION, confusion)):
-        _replace(folder / name, alone(svg).encode() if svg else None)
+    if curves:  # what a measurement finds under this name is somebody else's
+        _replace(folder / CURVES, alone(curves).encode())
+    _replace(folder / CONFUSION, alone(confusion).encode() if confusion else None)
     _replace(folder / MISTAKES, mistakes)
     _replace(folder / REPORT, render(facts, confusion).encode(errors="backslashreplace"))
     return folder / REPORT
@@ -67,7 +69,7 @@ def render(facts: Facts, confusion: str | None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters.update(percent=_percent, printable=printable, short=short)
+    pages.filters.update(percent=_percent, printable=printable, short=short, in_shell=in_shell, in_python=repr)
     return pages.get_template("page.html").render(
         facts=facts,
         panels=draw_curves(facts.curves) if facts.curves else [],
@@ -152,13 +154,13 @@ def _versions(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and values of the table on where the run took place."""
     if not environment:
         return []
-    git = environment.get("git") or {}
-    changed = " with changes that are in no commit" if git.get("changed") else ""
+    code, own = (_state(environment.get(name)) for name in ("git", "dat_git"))
     versions = environment.get("versions") or {}
     said = {
         "Command": environment.get("command"),
         "Started": environment.get("started"),
-        "Code": f"{git['commit']}{changed}" if git.get("commit") else None,
+        "Code": code,
+        "Code of dat": own if own != code else None,
         "Python": environment.get("python"),
         "Packages": ", ".join(f"{name} {number}" for name, number in versions.items() if number),
         "Devices": ", ".join(environment.get("devices") or []) or f"{environment.get('cpus')} CPU cores",
@@ -166,6 +168,12 @@ def _versions(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         "System": environment.get("platform"),
     }
     return [(name, printable(str(value))) for name, value in said.items() if value]
+
+
+def _state(git: Mapping[str, Any] | None) -> str | None:
+    if not git or not git.get("commit"):
+        return None
+    return f"{git['commit']}{' with changes that are in no commit' if git.get('changed') else ''}"
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

@@ -135,6 +135,66 @@ def test_a_report_is_written_where_it_is_asked_for(
     assert f"--report {page} is a file; give the name of a folder" in capfd.readouterr().err
 
 
+def test_a_report_replaces_an_older_one_and_leaves_files_of_others(trained_run: Path, tmp_path: Path) -> None:
+    for name in ("curves.svg", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    command = ["validate", "--weights", str(trained_run), *ONE_BATCH, "--report", str(tmp_path)]
+    assert main(command) == 0
+    (tmp_path / "classes.csv").write_text("of the first time")
+    assert main(command) == 0
+    assert (tmp_path / "classes.csv").read_text().startswith("name,")
+    assert [(tmp_path / name).read_text() for name in ("curves.svg", "notes.txt")] == ["mine", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "config.yaml",
+            "{} is the folder of a run (it holds config.yaml), whose own report would be lost; give {}/",
+        ),
+        ("best.safetensors", "{} is the folder of a run (it holds best.safetensors)"),
+        ("classes.csv", "{}/classes.csv would be replaced, but is not of a report of dat; give another folder"),
+        ("mistakes.png", "{}/mistakes.png would be replaced, but"),
+        ("result.json", "{}/result.json would be replaced, but"),
+    ],
+)
+def test_a_report_over_what_is_not_its_own_is_refused_before_anything_is_measured(
+    trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    (tmp_path / name).write_text('{"images": 1}')
+    assert main(["validate", "--weights", str(trained_run), *ONE_BATCH, "--report", str(tmp_path)]) == 2
+    output = capfd.readouterr()
+    assert said.replace("{}", str(tmp_path)) in output.err
+    assert output.err.count("\n") == 1
+    assert output.out == ""
+    assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {name: '{"images": 1}'}
+
+
+def test_a_report_into_no_folder_is_refused(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", "--weights", str(trained_run), *ONE_BATCH, "--report", ""]) == 2
+    output = capfd.readouterr()
+    assert "--report is empty; give the name of a folder" in output.err
+    assert output.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_being_asked_no_file_of_others_is_replaced_either(
+    trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("best.safetensors", "config.yaml"):
+        (tmp_path / name).symlink_to(trained_run / name)
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "classes.csv").write_text("mine")
+    assert main(["validate", "--weights", str(tmp_path), *ONE_BATCH]) == 0
+    assert "no report: " in capfd.readouterr().err
+    assert [entry.name for entry in (tmp_path / "val").iterdir()] == ["classes.csv"]
+    assert (tmp_path / "val" / "classes.csv").read_text() == "mine"
+
+
 def test_classes_are_those_of_the_weights(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--weights", str(trained_run), "--data.classes", "[a,b]"]) == 2
     assert "data.classes are not those of" in capfd.readouterr().err

@@ -65,6 +65,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, make: Callable[..., Findings])
         "command": "dat fit --config '<b>'",
         "python": "3.12.1",
         "git": {"commit": "abc123", "changed": True},
+        "dat_git": {"commit": "def456", "changed": False},
     }
     (folder / "environment.json").write_text(json.dumps(environment))
     return folder

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -57,6 +61,12 @@ class _Addresses(HTMLParser):
         self.found += [name for name, _ in attrs if name.startswith("on")]
 
 
+def _code(page: Path) -> list[str]:
+    """Lines of what the page offers to paste."""
+    blocks = re.findall(r"<pre><code>(.*?)</code></pre>", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [line for block in blocks for line in html.unescape(block).split("\n")]
+
+
 def _browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on PATH")
@@ -106,6 +116,7 @@ def test_the_page_says_what_was_trained_how_good_it_is_and_how_to_repeat_it(page
     assert "would have been right for 14.3%" in text
     assert "dat fit --config runs/names/version_0/config.yaml" in text
     assert "abc123 with changes that are in no commit" in text
+    assert "def456" in text
     assert "hunter2" not in text
 
 
@@ -125,6 +136,41 @@ def test_a_run_without_any_validation_has_a_page_too(tmp_path: Path) -> None:
     assert "No validation has been made yet" in write_report(tmp_path).read_text(encoding="utf-8")
     assert (tmp_path / "curves.svg").exists()
     assert not (tmp_path / "confusion.svg").exists()
+
+
+NAMES = ["a b/<i>", 'it\'s "$(id)" `id` \\', "猫", "\u202fnarrow\nline\x1b", "\udcff", "~/runs"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_commands_can_be_pasted_whatever_a_folder_is_called(tmp_path: Path, name: str) -> None:
+    said = {"weights": name, "architecture": "dat_tiny", "source": "x"}
+    (tmp_path / "result.json").write_text(json.dumps(said))
+    predict, test, load = [
+        line for line in _code(write_report(tmp_path)) if line.startswith("dat ") or "load_model(" in line
+    ]
+    for command in (predict, test):
+        words = command.replace("dat ", "printf '%s\\0' ", 1)
+        done = subprocess.run(["bash", "-c", words], capture_output=True, check=True)
+        assert os.fsencode(name) in done.stdout.split(b"\0")
+    assert ast.literal_eval(load.partition("load_model")[2]) == name
+    assert all(line.isprintable() for line in (predict, test, load))
+
+
+def test_the_command_that_repeats_a_run_can_be_pasted(tmp_path: Path) -> None:
+    run = tmp_path / "my runs" / "<b> & 'c'" / "version_0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("name: x\n")
+    (command,) = [line for line in _code(write_report(run)) if line.startswith("dat fit")]
+    assert shlex.split(command) == ["dat", "fit", "--config", "my runs/<b> & 'c'/version_0/config.yaml"]
+
+
+def test_beside_a_measurement_files_of_others_stay_and_are_not_told(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps({"weights": "w", "architecture": "dat_tiny", "source": "x"}))
+    others = {"curves.svg": "a drawing", "metrics.csv": "epoch,val_acc1\n1,0.5\n", "environment.json": "no JSON"}
+    for name, text in others.items():
+        (tmp_path / name).write_text(text)
+    assert "How did training go?" not in write_report(tmp_path).read_text(encoding="utf-8")
+    assert {name: (tmp_path / name).read_text() for name in others} == others
 
 
 def test_a_perfect_network_has_no_mistakes_to_show(tmp_path: Path, make: Make) -> None:
