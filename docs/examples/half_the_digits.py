@@ -2,9 +2,10 @@
 
     python docs/examples/half_the_digits.py FOLDER [IMAGES] [SEED]
 
-In each image of 32 x 32 pixels one digit lies somewhere, of some size and at some angle. FOLDER/known has 200 images of
-each of the digits 0 to 4. FOLDER/new has the digits 5 to 9: IMAGES of each for training (10 unless given) and 60 for
-validation, drawn from other handwriting. SEED chooses everything.
+In each image of 32 x 32 pixels one digit lies somewhere, of some size and at some angle. FOLDER/known has 80 images of
+each of the digits 0 to 4 upright, lying on one side, on the other, and upside down: 20 classes. FOLDER/new has the
+digits 5 to 9: IMAGES of each for training (10 unless given) and 60 for validation, which show other handwriting. SEED
+chooses everything.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIDE, SMALLEST, LARGEST, ANGLE = 32, 12, 22, 20
+SIDE, SMALLEST, LARGEST, ANGLE = 32, 20, 29, 15
 
 
 def main(folder: str, images: str = "10", seed: str = "0") -> None:
@@ -31,14 +32,16 @@ def main(folder: str, images: str = "10", seed: str = "0") -> None:
     for digit, written in digits.items():
         chance.shuffle(written)
         if digit in "01234":
-            draw(chance, written, 200, Path(folder) / "known" / digit)
+            for turn in (0, 90, 180, 270):
+                turned = [picture.rotate(turn) for picture in written]
+                draw(chance, turned, 80, Path(folder) / "known" / f"{digit}_{turn}")
         else:
             draw(chance, written[60:], int(images), Path(folder) / "new" / "train" / digit)
             draw(chance, written[:60], 60, Path(folder) / "new" / "val" / digit)
 
 
 def draw(chance: np.random.Generator, written: list[Image.Image], count: int, folder: Path) -> None:
-    """Draw so many images of a digit, each way to write it as often as any other."""
+    """Draw so many images of a digit, each handwriting as often as any other."""
     folder.mkdir(parents=True)
     for index in range(count):
         size = int(chance.integers(SMALLEST, LARGEST))

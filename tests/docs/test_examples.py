@@ -26,7 +26,7 @@ def test_half_the_digits_are_known_and_half_are_new(tmp_path: Path) -> None:
     drawn = _draw(tmp_path / "half", "7")
     folders = [name.rpartition("/")[0] for name in drawn]
     assert {folder: folders.count(folder) for folder in folders} == {
-        **{f"known/{digit}": 200 for digit in range(5)},
+        **{f"known/{digit}_{turn}": 80 for digit in range(5) for turn in (0, 90, 180, 270)},
         **{f"new/train/{digit}": 7 for digit in range(5, 10)},
         **{f"new/val/{digit}": 60 for digit in range(5, 10)},
     }
