@@ -97,6 +97,25 @@ def test_a_resumed_training_counts_its_own_time_alone(tmp_path: Path, lines: Lin
     assert line.endswith(" 0 s left")
 
 
+class Saver(Callback):
+    """Saves a checkpoint in the middle of an epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
+        del pl_module
+        if rest[-1] == 2:
+            trainer.save_checkpoint(self.path)
+
+
+def test_an_epoch_that_goes_on_is_timed_from_there(tmp_path: Path, lines: Lines) -> None:
+    train([Saver(tmp_path / "mid.ckpt")], tmp_path, max_epochs=1)
+    train([ProgressLines()], tmp_path, tmp_path / "mid.ckpt", max_epochs=1)
+    (line,) = lines()
+    assert re.search(r"  \d+ s, [\d.]+ images/s", line)
+
+
 @pytest.mark.parametrize(
     ("options", "shown"),
     [
@@ -112,6 +131,7 @@ def test_the_end_is_said_as_far_as_it_is_known(
     options = dict(options)
     train([ProgressLines(), *options.pop("callbacks", [])], tmp_path, **options)
     assert shown in lines()[0]
+    assert "at most" not in lines()[-1]
 
 
 @pytest.mark.parametrize("batches", [10, 10_000], ids=["short epochs", "long epochs"])

@@ -59,7 +59,7 @@ class Pace:
                 seconds = min(seconds, allowed)
         if not math.isfinite(seconds):
             return "unknown time left"
-        early = any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks)  # type: ignore[attr-defined]  # as above
+        early = seconds > 0 and any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks)  # type: ignore[attr-defined]  # as above
         return f"{'at most ' if early else ''}{duration(max(seconds, 0.0))} left"
 
 

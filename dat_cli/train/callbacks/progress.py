@@ -109,9 +109,9 @@ class ProgressLines(Callback):
         self._epoch_start = self._last_line = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Start the clock of the run; on resume, at the step where it goes on."""
+        """Start the clock of the run, and that of an epoch which goes on: its start is not told again."""
         self._pace.start(trainer)
-        self._last_line = time.monotonic()
+        self._epoch_start = self._last_line = time.monotonic()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clock of the epoch."""
