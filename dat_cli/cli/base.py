@@ -24,6 +24,7 @@ from dat_cli.data.sources import BUILT_IN
 from dat_cli.data.walk import printable
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.resolve import Weights
+from dat_cli.train.callbacks.stop import ignore_signals
 from dat_cli.train.classification import Classification
 from dat_cli.train.hardware import default_precision
 from dat_cli.train.processes import is_lost, verdict
@@ -169,11 +170,13 @@ class DatCLI(LightningCLI):
         """
         check_trainer(self.options.trainer)
         try:
-            return super().instantiate_trainer(**trainer_arguments(self.options.trainer), **kwargs)
+            trainer = super().instantiate_trainer(**trainer_arguments(self.options.trainer), **kwargs)
         except DatError:
             raise
         except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
             raise UsageError(f"trainer: {in_one_line(error)}") from error
+        ignore_signals(trainer)
+        return trainer
 
     def extra_callbacks(self, *callbacks: Callback) -> list[Callback]:
         """The callbacks of the config and ours."""

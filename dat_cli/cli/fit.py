@@ -20,6 +20,7 @@ from dat_cli.cli.resume import (
     find_requeued,
     find_run,
     is_finished,
+    take_found,
     usable_checkpoint,
 )
 from dat_cli.cli.start import take_over
@@ -167,6 +168,7 @@ class Fit(DatCLI):
         if (run := find_requeued(parent, self._config())) is None:
             return
         self.run_path, self.weights = run, None
+        take_found(run, self.options)
         path, content = usable_checkpoint(run)
         if is_finished(content, **self._ends()):
             log.info("this job has finished %s before it was requeued", run)

@@ -13,6 +13,8 @@ from dat_cli.errors import UsageError
 
 Logger = Literal["tensorboard", "wandb"]
 
+_ROUNDED_AWAY = 0.99  # the part of a step in an average that bfloat16, with eight bits, no longer sees
+
 log = logging.getLogger("dat.fit")
 
 
@@ -79,6 +81,11 @@ def check_options(options: Namespace, *, starts_from_something: bool) -> None:
         raise UsageError("--patience needs validations, but trainer.limit_val_batches is 0", hint="--patience null")
     if options.ema_decay is not None and options.trainer.strategy == "fsdp":
         raise UsageError("--ema_decay needs whole weights in each process", hint="give --trainer.strategy ddp")
+    if (options.ema_decay or 0) >= _ROUNDED_AWAY and str(options.trainer.precision) == "bf16-true":
+        raise UsageError(
+            "--ema_decay is lost in bf16-true, which rounds away what a step adds to an average",
+            hint="give --trainer.precision bf16-mixed",
+        )
     if options.data.sampling == "balanced" and options.model.class_weights == "balanced":
         raise UsageError(
             "data.sampling and model.class_weights are both balanced, which favours rare classes twice",

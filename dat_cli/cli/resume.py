@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 
 from dat_cli.cli.base import flat
 from dat_cli.errors import UsageError, WeightsError
@@ -19,9 +20,11 @@ from dat_cli.weights import open_checkpoint
 
 # What a machine offers, and what is shown: no other option can change in the middle of a run.
 RUNTIME = (
-    "trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.enable_progress_bar", "data.num_workers",
-    "save_minutes",
+    "trainer.devices", "trainer.num_nodes", "trainer.accelerator", "trainer.strategy", "trainer.enable_progress_bar",
+    "data.num_workers", "save_minutes",
 )  # fmt: skip
+FOUND = {"find_lr": "model.optimizer.lr", "find_batch_size": "data.batch_size"}
+"""What a run finds out first, and the option that it then has: its config.yaml says the number alone."""
 
 log = logging.getLogger("dat.fit")
 
@@ -68,15 +71,32 @@ def find_requeued(parent: Path, options: dict[str, Any]) -> Path | None:
     Returns:
         None where this is no such job, or where it was stopped before its first checkpoint.
     """
+    now = flat(options)
+    found = {name for search, option in FOUND.items() if now[search] for name in (search, option)}
     job = slurm.job_id()
     if job is None or not slurm.was_requeued():
         return None
     for path in reversed(versions(parent)):
         with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
             begun_by = (path / JOB).read_text(encoding="utf-8").strip()
-            if begun_by == job and _has_checkpoint(path) and _config(path) == options:
+            then = flat(_config(path))
+            same = all(then.get(name) == value for name, value in now.items() if name not in found)
+            if begun_by == job and _has_checkpoint(path) and then.keys() == now.keys() and same:
                 return path
     return None
+
+
+def take_found(run: Path, options: Namespace) -> None:
+    """Search for nothing that a run has found out already.
+
+    Args:
+        run: Its folder.
+        options: Of the command; changed in place.
+    """
+    then = flat(_config(run))
+    for search, option in FOUND.items():
+        if options[search]:
+            options[search], options[option] = False, then[option]
 
 
 def check_same_options(run: Path, options: dict[str, Any]) -> None:

@@ -87,6 +87,6 @@ class Signals:
 
 def _say(line: str) -> None:
     """Write past all buffers: the signal may have come in the middle of another line."""
-    if all(os.environ.get(name, "0") in ("", "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+    if all(os.environ.get(name, "0") in ("", "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
         with suppress(OSError):
             os.write(2, f"dat: {line}\n".encode())

@@ -19,6 +19,7 @@ FEW = ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
         (["--patience", "0"], "--patience is 0, not at least 1"),
         (["--patience", "2", "--trainer.limit_val_batches", "0"], "--patience needs validations"),
         (["--ema_decay", "0.9", "--trainer.strategy", "fsdp"], "--ema_decay needs whole weights in each process"),
+        (["--ema_decay", "0.999", "--trainer.precision", "bf16-true"], "--ema_decay is lost in bf16-true"),
         (["--data.sampling", "balanced", "--model.class_weights", "balanced"], "favours rare classes twice"),
         (["--loggers", "mlflow"], "--loggers must be one of tensorboard, wandb"),
         (["--data.auto_augment", "rand-m9-mstd0,5"], "data.auto_augment is 'rand-m9-mstd0,5'"),

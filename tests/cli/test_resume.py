@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
+from jsonargparse import dict_to_namespace
 
 from dat_cli.cli.main import main
-from dat_cli.cli.resume import find_run, usable_checkpoint
+from dat_cli.cli.resume import find_requeued, find_run, take_found, usable_checkpoint
 from dat_cli.train.classification import Classification
 from dat_cli.weights import open_checkpoint, read_tensors
 
@@ -191,3 +193,28 @@ def test_a_run_that_early_stopping_has_ended_is_finished(tmp_path: Path, capfd: 
     capfd.readouterr()
     assert main(["fit", "--resume", str(run)]) == 2
     assert "finished after 2 epochs" in capfd.readouterr().err
+
+
+def test_a_requeued_job_finds_its_run_by_its_options_but_for_what_it_found_out_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "version_0"
+    run.mkdir()
+    begun = {
+        "find_lr": False,
+        "find_batch_size": False,
+        "model": {"optimizer": {"lr": 3e-4}},
+        "data": {"batch_size": 8},
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(begun))
+    (run / "slurm_job.txt").write_text("77\n")
+    (run / "last.ckpt").touch()
+    for name, value in (("JOB_ID", "77"), ("RESTART_COUNT", "1")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    asked = {**begun, "find_lr": True, "model": {"optimizer": {"lr": 5e-4}}}
+    assert find_requeued(tmp_path, asked) == run
+    assert find_requeued(tmp_path, {**asked, "data": {"batch_size": 4}}) is None
+    assert find_requeued(tmp_path, {**asked, "find_lr": False}) is None
+    options: Any = dict_to_namespace(asked)
+    take_found(run, options)
+    assert (options.find_lr, options.model.optimizer.lr, options.data.batch_size) == (False, 3e-4, 8)
