@@ -24,6 +24,8 @@ _LARGEST_LABEL = 1 << 20
 _LARGEST_NAME = 1 << 16
 _HEADERS_OF_NAMES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, b"L", b"K")
 _BUFFER = 1 << 18
+_LONGEST_END = 16 << 20  # bytes of zeros: archives are filled up to a multiple of their block, by default 10,240
+_ERRORS = (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, OSError)  # of damaged headers
 
 
 class TarSample(NamedTuple):
@@ -126,14 +128,26 @@ def _label_in(found: object) -> str:
 
 
 class _Header(tarfile.TarInfo):
-    """A header that does not fill the memory with a name."""
+    """A header that is whole, leads onward, and does not fill the memory with a name."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
-        header = super().frombuf(buf, encoding, errors)
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:  # tarfile would take it for the end of the archive
+            is_cut = len(buf) < tarfile.BLOCKSIZE
+            raise tarfile.ReadError("it breaks off" if is_cut else "a header in it is damaged") from error
+        _check_size(header)
         if header.type in _HEADERS_OF_NAMES and header.size > _LARGEST_NAME:
             raise tarfile.ReadError(f"a name in it has {header.size} bytes")
         return header
+
+
+def _check_size(header: tarfile.TarInfo) -> None:
+    if header.size < 0:  # what follows would lie before it, and be read for ever
+        raise tarfile.ReadError(f"a file in it has {header.size} bytes")
 
 
 def _opened(file: Readable | IO[bytes], shard: str) -> tarfile.TarFile:
@@ -141,7 +155,7 @@ def _opened(file: Readable | IO[bytes], shard: str) -> tarfile.TarFile:
     options: dict[str, Any] = {"fileobj": file, "mode": mode, "bufsize": _BUFFER, "tarinfo": _Header}
     try:
         return tarfile.open(**options)
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError, OSError) as error:
+    except _ERRORS as error:
         raise _damaged(shard, error) from error
 
 
@@ -150,13 +164,24 @@ def _files(tar: tarfile.TarFile, shard: str) -> Iterator[tarfile.TarInfo]:
     while True:
         try:
             member = tar.next()
-        except (tarfile.TarError, ValueError, OverflowError, RecursionError, OSError) as error:
+            if member is None:
+                _check_end(tar)
+                return
+            _check_size(member)  # again: a header of names can override it
+        except _ERRORS as error:
             raise _damaged(shard, error) from error
-        if member is None:
-            return
         vars(tar)["members"].clear()  # or the memory would hold all headers of the archive
         if member.isfile() and not member.issparse() and all(_split(member.name)):
             yield member
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Only zeros follow the zeros that end an archive, or they are a hole in it."""
+    file, left = tar.fileobj, _LONGEST_END
+    while file and (piece := file.read(_BUFFER)):
+        left -= len(piece)
+        if piece.count(0) < len(piece) or left < 0:
+            raise tarfile.ReadError("it goes on behind the zeros that end an archive")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -241,6 +241,53 @@ def test_a_shard_that_ends_in_the_middle_is_named(make_shards: MakeShards, tmp_p
     path.write_bytes(path.read_bytes()[:9000])
     with pytest.raises(DataError, match=r"cannot read \S+/000.tar\S*: .*; the archive is damaged"):
         records(alone(str(path)).val)
+
+
+def _garbled(data: bytearray, header: int) -> None:
+    data[header] ^= 1
+
+
+def _cut_before_a_member(data: bytearray, header: int) -> None:
+    del data[header:]
+
+
+def _cut_in_a_header(data: bytearray, header: int) -> None:
+    del data[header + 100 :]
+
+
+def _hole(data: bytearray, header: int) -> None:
+    data[header : header + 1536] = bytes(1536)
+
+
+@pytest.mark.parametrize("damage", [_garbled, _cut_before_a_member, _cut_in_a_header, _hole])
+def test_no_pictures_are_lost_behind_a_header_that_is_damaged(
+    damage: Callable[[bytearray, int], None], tmp_path: Path, hub: Hub
+) -> None:
+    files = {f"{number:06d}.{ending}": data for number in range(30) for ending, data in (("png", png()), ("cls", b"0"))}
+    path = Path(write_tar(tmp_path / "000.tar", files))
+    data = bytearray(path.read_bytes())
+    damage(data, data.index(b"000010.cls"))
+    path.write_bytes(data)
+    for place in (str(path), hub.serve("/000.tar", bytes(data))):
+        with pytest.raises(DataError, match=r"cannot read \S+/000.tar: (it|a header in it) .*; the archive is damaged"):
+            len(opened(place, val_source=place, samples=30, classes=["0", "1", "2"]).val)
+
+
+@pytest.mark.parametrize("is_overridden", [False, True])
+def test_a_member_of_negative_size_is_not_read_for_ever(is_overridden: bool, tmp_path: Path) -> None:
+    path = Path(write_tar(tmp_path / "0.tar", {"0.png": png(), "0.cls": b"0", "1.png": png(), "1.cls": b"1"}))
+    data = bytearray(path.read_bytes())
+    header = tarfile.TarInfo("2.png")
+    if is_overridden:
+        header.pax_headers = {"size": "-1024"}
+        evil = header.tobuf(tarfile.PAX_FORMAT)
+    else:
+        header.size = -1024
+        evil = header.tobuf(tarfile.GNU_FORMAT)
+    end = data.rindex(b"1.cls") + 1024
+    path.write_bytes(data[:end] + evil + bytes(10240))
+    with pytest.raises(DataError, match=r"a file in it has -1024 bytes"):
+        alone(str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(2000), b"<html>" * 500])
