@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from functools import cached_property
 from typing import Any, Literal
@@ -19,12 +20,14 @@ from dat_cli.data.machine import default_workers
 from dat_cli.data.order import EvaluationOrder, Sampling, Share, TrainingOrder
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.sources import open_source
-from dat_cli.data.stream import Stream, StreamOptions
+from dat_cli.data.stream import Stream, StreamBatches, StreamOptions
 from dat_cli.data.transforms import Transform, eval_transform, train_transform
 from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, UsageError
 
 Part = Literal["train", "val", "test"]
+
+_log = logging.getLogger("dat.data")
 
 _SMALLEST = 32  # pixels: what the networks halve five times
 _LARGEST = 4096  # as for weights files: far beyond any use, far below what fills a machine
@@ -130,6 +133,8 @@ class ImageDataModule(LightningDataModule):
         self._given_preprocessing = preprocessing
         self._stream_options = StreamOptions(val_source, samples, image_column, label_column)
         self._checked: dict[str, Samples] = {}
+        self._readers: dict[str, int] = {}  # of a streamed training: who divides an epoch among them
+        self._train_stream: EpochLoader | None = None
 
     @cached_property
     def source(self) -> Source:
@@ -168,7 +173,10 @@ class ImageDataModule(LightningDataModule):
             counts = Counter(part.labels)
             return [counts[label] for label in range(self.num_classes)]
         if part.class_counts is None:
-            raise DataError(f"{printable(part.name)} does not say how many images each class has")
+            raise DataError(
+                f"{printable(part.name)} does not say how many images each class has",
+                hint="leave out what needs it, as weights of classes, or add class_counts to the index.json of shards",
+            )
         return list(part.class_counts)
 
     @property
@@ -191,6 +199,23 @@ class ImageDataModule(LightningDataModule):
         pending: dict[str, Samples] = {name: part for name, part in parts.items() if isinstance(part, Samples)}
         self._checked |= leave_out_damaged(pending, self.classes, skip=self.damaged == "skip")
 
+    def state_dict(self) -> dict[str, int]:
+        """How many readers share a stream, on which depends which pictures are left of an epoch."""
+        return dict(self._readers)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with as many workers as the run had, or pictures of the epoch would come twice and others never."""
+        self._readers = dict(state_dict)
+        if self._train_stream is not None:  # sharded networks are made, with all loaders, before they are read
+            self._train_stream = _with_workers(self._train_stream, state_dict["workers"])
+        now = self._share()
+        if now.world != state_dict["processes"] and now.rank == 0:
+            _log.warning(
+                "the run had %d processes, now %d: of a stream some images come twice and some not in this epoch",
+                state_dict["processes"],
+                now.world,
+            )
+
     def train_dataloader(self) -> EpochLoader:
         """Random parts of the training pictures in an order that depends on the seed and the epoch alone."""
         transform = train_transform(
@@ -205,7 +230,10 @@ class ImageDataModule(LightningDataModule):
         part = self._part("train")
         if isinstance(part, Stream):
             _require(self.sampling == "uniform", "sampling", self.sampling, "uniform where images are streamed")
-            return self._stream_loader(part, transform, train=True)
+            workers = self._readers.get("workers", self._workers(len(part)))
+            self._readers = {"workers": workers, "processes": self._share().world}
+            self._train_stream = self._stream_loader(part, transform, workers, train=True)
+            return self._train_stream
         order = TrainingOrder(part.labels, self.batch_size, seed=self.seed, share=self._share(), sampling=self.sampling)
         return self._loader(part, transform, order)
 
@@ -224,7 +252,7 @@ class ImageDataModule(LightningDataModule):
     def _evaluation_loader(self, name: Part) -> EpochLoader:
         part, transform = self._part(name), eval_transform(self.preprocessing)
         if isinstance(part, Stream):
-            return self._stream_loader(part, transform, train=False)
+            return self._stream_loader(part, transform, self._workers(len(part)), train=False)
         return self._loader(part, transform, EvaluationOrder(len(part), self.batch_size, share=self._share()))
 
     def _part(self, name: Part) -> Samples | Stream:
@@ -243,8 +271,8 @@ class ImageDataModule(LightningDataModule):
         workers = self._workers(len(samples.paths))
         return self._epoch_loader(dataset, order, workers, batch_sampler=order, collate_fn=collate)
 
-    def _stream_loader(self, stream: Stream, transform: Transform, *, train: bool) -> EpochLoader:
-        share, workers = self._share(), self._workers(len(stream))
+    def _stream_loader(self, stream: Stream, transform: Transform, workers: int, *, train: bool) -> EpochLoader:
+        share = self._share()
         batches = stream.dataset(
             transform,
             batch_size=self.batch_size,
@@ -291,6 +319,14 @@ class ImageDataModule(LightningDataModule):
         batch_bytes = self.batch_size * channels * height * width * 4
         processes = self.trainer.num_devices if self.trainer else 1
         return default_workers(images, batch_bytes, processes)
+
+
+def _with_workers(loader: EpochLoader, workers: int) -> EpochLoader:
+    """The loader itself, which has given nothing yet, with so many workers."""
+    assert isinstance(loader.dataset, StreamBatches)  # noqa: S101 - for the type checker
+    loader.num_workers, loader.dataset.workers = workers, max(workers, 1)
+    loader.prefetch_factor = (loader.prefetch_factor or 2) if workers else None
+    return loader
 
 
 def _as_it_is(batch: Batch) -> Batch:
