@@ -104,6 +104,9 @@ class HubStream(Stream):
         name: The data set.
     """
 
+    counts: tuple[int, ...] = ()
+    mean_bytes: int = 0
+
     def __init__(
         self,
         source: str,
@@ -121,7 +124,9 @@ class HubStream(Stream):
             chosen = split.select_columns([columns.image, columns.label])
             self.split = chosen.cast_column(columns.image, Image(decode=False))  # we decode, and safely
         full = [place for place, count in enumerate(counts) if count]
-        super().__init__(source, classes, [counts[place] for place in full], mean_bytes=size // max(sum(counts), 1))
+        super().__init__(source, classes)
+        self.counts = tuple(counts[place] for place in full)
+        self.mean_bytes = size // max(sum(counts), 1)
         self.files = tuple(files)
         self.places = tuple(full)
         self.columns = columns

@@ -70,6 +70,16 @@ class RemoteFile:
             size -= len(piece)
         return b"".join(pieces)
 
+    def size(self) -> int | None:
+        """Bytes of the file; None where the server does not say.
+
+        Raises:
+            HubError: The server refuses or is out of reach.
+        """
+        if self._answer is None and self._size is None:
+            _patiently(self._open, self.url)
+        return self._size
+
     def close(self) -> None:
         """Hang up."""
         if self._answer is not None:
@@ -178,11 +188,11 @@ def _patiently(call: Callable[[], T], url: str) -> T:
 def _judge(error: Exception) -> tuple[str, float | None]:
     """What to say, and the seconds that the server asks to wait, 0 where it does not; None: asking again is no use."""
     if isinstance(error, HTTPError):
-        with error:
-            said = f"the server answered {error.code} ({printable(str(error.reason))[:80].lower()})"
-            if error.code not in (408, 429) and error.code < 500:
-                return said, None
-            after = error.headers.get("Retry-After", "") if error.headers else ""
+        error.close()
+        said = f"the server answered {error.code} ({printable(str(error.reason))[:80].lower()})"
+        if error.code not in (408, 429) and error.code < 500:
+            return said, None
+        after = error.headers.get("Retry-After", "") if error.headers else ""
         wait = float(after) if after.isdecimal() and len(after) < 8 else 0.0
         return said, wait if wait <= _LONGEST_WAIT else None
     reason = error.reason if isinstance(error, URLError) else error

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 
 from dat_cli.data.remote_file import RemoteFile, fetch, shown
 from dat_cli.data.shard_addresses import expand, is_remote, joined, parted
 from dat_cli.data.shard_index import INDEX, LARGEST, ShardIndex, parse_index
-from dat_cli.data.tar import Readable, label_of, read_samples
+from dat_cli.data.shard_labels import Label, label_of
+from dat_cli.data.tar import Readable, read_samples
 from dat_cli.errors import DataError
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -44,7 +44,7 @@ class ShardList:
 
     shards: tuple[ShardFile, ...]
     classes: tuple[str, ...] | None = None
-    labels: Counter[str] | None = None
+    labels: Counter[Label] | None = None
     is_shared_out: bool = False
 
     @property
@@ -96,19 +96,16 @@ def by_pattern(source: str) -> ShardList:
         DataError: The pattern is none, a shard is missing, or an index is not as it should be.
         HubError: A web server refuses or is out of reach.
     """
-    shards, indices = [], dict[str, ShardIndex | None]()
+    shards, classes, listed = list[ShardFile](), dict[str, tuple[str, ...]](), dict[str, dict[str, ShardFile]]()
     for address in expand(source):
         folder, name = parted(address)
-        if folder not in indices:
-            indices[folder] = _index_of(folder)
-        index = indices[folder]
-        known = _by_name(index).get(name) if index else None
+        if folder not in listed:
+            index = _index_of(folder)
+            listed[folder] = _by_name(index) if index else {}
+            classes |= {folder: index.classes} if index else {}
+        known = listed[folder].get(name)
         shards.append(_check_file(replace(known, address=address) if known else ShardFile(address)))
-    found = list(indices.values())
-    classes = (
-        found[0].classes if found[0] and all(each and each.classes == found[0].classes for each in found) else None
-    )
-    return ShardList(tuple(shards), classes)
+    return ShardList(tuple(shards), _one(classes))
 
 
 def count(listed: ShardList) -> ShardList:
@@ -123,7 +120,7 @@ def count(listed: ShardList) -> ShardList:
     if listed.is_exact:
         return listed
     start = last_line = monotonic()
-    shards, labels = [], Counter[str]()
+    shards, labels = [], Counter[Label]()
     for done, shard in enumerate(listed.shards):
         if monotonic() - last_line > _SECONDS_BETWEEN_LINES:
             last_line = monotonic()
@@ -136,6 +133,19 @@ def count(listed: ShardList) -> ShardList:
     total = sum(labels.values())
     _log.info("counted %d images in %d shards in %.1f s", total, len(shards), monotonic() - start)
     return replace(listed, shards=tuple(shard for shard in shards if shard.samples), labels=labels)
+
+
+def measure(listed: ShardList) -> ShardList:
+    """The same with the size of the first shard, which tells about how large pictures are.
+
+    Raises:
+        HubError: The web server refuses or is out of reach.
+    """
+    first, *others = listed.shards
+    if first.bytes or not is_remote(first.address):
+        return listed
+    with closing(RemoteFile(first.address)) as remote:
+        return replace(listed, shards=(replace(first, bytes=remote.size() or 0), *others))
 
 
 @contextmanager
@@ -192,13 +202,26 @@ def _index_of(folder: str) -> ShardIndex | None:
     return None if data is None else parse_index(data, shown(place))
 
 
-def _labels(index: ShardIndex) -> Counter[str] | None:
+def _labels(index: ShardIndex) -> Counter[Label] | None:
     if index.class_counts is None:
         return None
-    return Counter({str(label): images for label, images in enumerate(index.class_counts)})
+    return Counter(dict(enumerate(index.class_counts)))
 
 
-@lru_cache(maxsize=8)
+def _one(classes: dict[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    """The classes of all folders, in which a number has to mean the same; None where no index names them."""
+    first = next(iter(classes), None)
+    if first is None:
+        return None
+    other = next((folder for folder, names in classes.items() if names != classes[first]), None)
+    if other is not None:
+        raise DataError(
+            f"{shown(joined(first, INDEX))} and {shown(joined(other, INDEX))} name other classes, or in another order",
+            hint="a number would mean two classes; write the shards again with `dat shard`, from one folder",
+        )
+    return classes[first]
+
+
 def _by_name(index: ShardIndex) -> dict[str, ShardFile]:
     return {shard.name: ShardFile(shard.name, shard.samples, shard.bytes) for shard in index.shards}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from itertools import chain
 
 from dat_cli.catalog import Preprocessing
@@ -11,9 +12,10 @@ from dat_cli.data.remote_file import shown
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.shard_addresses import is_pattern, is_remote
 from dat_cli.data.shard_index import INDEX
-from dat_cli.data.shard_list import ShardList, by_pattern, count, in_folder, open_shard
+from dat_cli.data.shard_labels import Labels, label_of
+from dat_cli.data.shard_list import ShardList, by_pattern, count, in_folder, measure, open_shard
 from dat_cli.data.stream import Record, Stream, StreamOptions
-from dat_cli.data.tar import EndedError, TarSample, label_of, read_samples
+from dat_cli.data.tar import EndedError, TarSample, read_samples
 from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, UsageError
 
@@ -21,6 +23,7 @@ PREPROCESSING = Preprocessing(input_size=(3, 224, 224), crop_pct=0.875, crop_mod
 """As the papers measure on ImageNet: who has shards has many pictures."""
 
 _MOST_CLASSES = 1_000_000
+_NO_SAMPLES = "leave out --data.samples"
 
 
 def open_shards(source: str, *, options: StreamOptions, classes: tuple[str, ...] | None = None) -> Source:
@@ -38,20 +41,23 @@ def open_shards(source: str, *, options: StreamOptions, classes: tuple[str, ...]
     """
     listed = _parts(source, options.val_source)
     train, val, test = (listed.get(part) for part in ("train", "val", "test"))
-    if train is not None:
-        train = _counted_to_train(train, source, options.samples)
+    if train and train.is_exact and options.samples is not None:
+        raise UsageError(f"{shown(source)} has an {INDEX} that says how many images there are", hint=_NO_SAMPLES)
     if classes is None:
         if train is None or val is None:
             lacking = "train on" if train is None else "validate on"
             hint = "pass --data.val_source, or a folder with train/ and val/ as `dat shard` writes it"
             raise DataError(f"{shown(source)} has no shards to {lacking}", hint=hint)
+        train = _counted_to_train(train, source, options.samples)
         classes = train.classes or _classes_of(train, source)
+    stream, name = partial(ShardStream, classes=classes), shown(source)
+    to_train = partial(_counted_to_train, source=source, samples=options.samples)
     return Source(
-        name=shown(source),
+        name=name,
         classes=classes,
-        train=_stream(train, classes, f"{shown(source)} (train)") if train else Samples(),
-        val=_stream(count(val), classes, f"{shown(source)} (val)") if val else Samples(),
-        test=_stream(count(test), classes, f"{shown(source)} (test)") if test else None,
+        train=stream(f"{name} (train)", listed=train, counted=to_train) if train else Samples(),
+        val=stream(f"{name} (val)", listed=val) if val else Samples(),
+        test=stream(f"{name} (test)", listed=test) if test else None,
         preprocessing=PREPROCESSING,
         crop_scale=(0.08, 1.0),
         flip=0.5,
@@ -64,9 +70,12 @@ class ShardStream(Stream):
     Args:
         name: Where they lie.
         classes: Names of the classes.
-        listed: The shards. Where not each is counted, their pictures are ``samples`` together.
-        labels: Index of the class that each label in the files means.
-        class_counts: Pictures of each class, where they are known.
+        listed: The shards.
+        counted: From them to the same with their numbers of pictures. It is asked when those are needed, because it
+            can take long, and who measures does not train.
+
+    Raises:
+        DataError: The shards have a class that is not known.
     """
 
     def __init__(
@@ -74,16 +83,43 @@ class ShardStream(Stream):
         name: str,
         classes: tuple[str, ...],
         listed: ShardList,
-        labels: Mapping[str, int],
-        *,
-        class_counts: tuple[int, ...] | None = None,
+        counted: Callable[[ShardList], ShardList] = count,
     ) -> None:
-        counts = [shard.samples or 0 for shard in listed.shards]
-        mean = sum(shard.bytes for shard in listed.shards) // max(sum(counts), 1)
-        super().__init__(name, classes, counts, mean_bytes=mean, class_counts=class_counts)
-        self.addresses = tuple(shard.address for shard in listed.shards)
-        self.labels = labels
-        self.is_exact = listed.is_exact
+        super().__init__(name, classes)
+        self.labels = Labels.of(classes, listed.classes, listed.labels, name)
+        self._uncounted, self._counted = listed, counted
+
+    @cached_property
+    def listed(self) -> ShardList:
+        """The shards with their numbers of pictures, which are ``samples`` together where not each is counted.
+
+        Raises:
+            DataError: A shard that has to be counted cannot be read.
+            HubError: The web server refuses or is out of reach.
+            UsageError: An option has to say how many there are.
+        """
+        return self._counted(self._uncounted)
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Pictures in each shard."""
+        return tuple(shard.samples or 0 for shard in self.listed.shards)
+
+    @cached_property
+    def mean_bytes(self) -> int:
+        """Size of a picture with what belongs to it, by the shards whose size is known; 0 where none is."""
+        known = [shard for shard in self.listed.shards if shard.bytes]
+        return sum(shard.bytes for shard in known) // max(sum(shard.samples or 0 for shard in known), 1)
+
+    @cached_property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Pictures of each class, where they are known."""
+        if not self.listed.labels:
+            return None
+        counts: Counter[int | None] = Counter()
+        for label, images in self.listed.labels.items():
+            counts[self.labels.index(label)] += images
+        return tuple(counts[index] for index in range(len(self.classes)))
 
     def read(self, shard: int, wanted: Iterator[int]) -> Iterator[tuple[int, Record]]:
         """Some pictures of a shard with their numbers in it.
@@ -94,15 +130,16 @@ class ShardStream(Stream):
             DataError: The shard or a label is damaged, or the shard ends before the last of the pictures.
             HubError: The web server refuses or is out of reach.
         """
-        name, before = shown(self.addresses[shard]), 0
+        address, before = self.listed.shards[shard].address, 0
+        name = shown(address)
         while True:
             passed = before
             try:
-                with open_shard(self.addresses[shard]) as file:
+                with open_shard(address) as file:
                     for sample in read_samples(file, name, wanted=(number - passed for number in wanted)):
                         yield passed + sample.number, self._record(sample, name)
             except EndedError as ended:
-                if self.is_exact or not ended.count:
+                if self.listed.is_exact or not ended.count:
                     raise DataError(
                         f"{name} has {ended.count} images, {self.counts[shard]} were expected",
                         hint=f"it was changed or is incomplete; write or fetch it again, with its {INDEX}",
@@ -114,12 +151,13 @@ class ShardStream(Stream):
 
     def _record(self, sample: TarSample, shard: str) -> Record:
         name, label = f"{shard}/{printable(sample.member)[:200]}", label_of(sample, shard)
-        if label not in self.labels:
+        index = self.labels.index(label)
+        if index is None:
             raise DataError(
-                f"the label of {name} is {printable(label)[:80]!r}, which is none of {len(self.classes)} classes",
+                f"the label of {name} is {printable(str(label))[:80]!r}, which is none of {len(self.classes)} classes",
                 hint=f"correct the classes in {INDEX}, or data.classes",
             )
-        return Record(name, sample.image, self.labels[label])
+        return Record(name, sample.image, index)
 
 
 def _parts(source: str, val_source: str | None) -> dict[str, ShardList]:
@@ -148,7 +186,7 @@ def _counted_to_train(listed: ShardList, source: str, samples: int | None) -> Sh
     if listed.is_exact:
         return listed
     if samples is not None:
-        return listed.shared_out(samples)
+        return measure(listed.shared_out(samples))
     if any(is_remote(shard.address) for shard in listed.shards):
         hint = "pass the number of training images as --data.samples"
         raise UsageError(f"{shown(source)} has no {INDEX} beside it that says how many images there are", hint=hint)
@@ -160,40 +198,18 @@ def _classes_of(listed: ShardList, source: str) -> tuple[str, ...]:
     if not listed.labels:
         hint = "pass the names as --data.classes"
         raise UsageError(f"{shown(source)} has no {INDEX} beside it that names the classes", hint=hint)
-    names = sorted(listed.labels)
-    if all(name.isdecimal() for name in names):
-        largest = max(map(int, names))
-        if largest >= _MOST_CLASSES:
-            raise DataError(f"{shown(source)} has a class of number {largest}", hint="number classes from 0")
-        names = [str(label) for label in range(largest + 1)]
+    names = sorted(label for label in listed.labels if isinstance(label, str))
+    numbers = [label for label in listed.labels if isinstance(label, int)]
+    if names and numbers:
+        raise DataError(
+            f"{shown(source)} has names of classes, as {printable(names[0])[:80]!r}, and numbers, as {numbers[0]}",
+            hint="pass the names, in the order of the numbers, as --data.classes",
+        )
+    if numbers:
+        if min(numbers) < 0 or max(numbers) >= _MOST_CLASSES:
+            wrong = min(numbers) if min(numbers) < 0 else max(numbers)
+            raise DataError(f"{shown(source)} has a class of number {wrong}", hint="number classes from 0")
+        names = [str(number) for number in range(max(numbers) + 1)]
     if len(names) < 2:
         raise DataError(f"{shown(source)} has only one class", hint="a classifier needs at least two classes")
     return tuple(names)
-
-
-def _stream(listed: ShardList, classes: tuple[str, ...], name: str) -> ShardStream:
-    labels = _meanings(listed, classes, name)
-    counts: Counter[int] = Counter()
-    for label, images in (listed.labels or {}).items():
-        if images and label in labels:
-            counts[labels[label]] += images
-    known = tuple(counts[label] for label in range(len(classes))) if listed.labels else None
-    return ShardStream(name, classes, listed, labels, class_counts=known)
-
-
-def _meanings(listed: ShardList, classes: tuple[str, ...], name: str) -> dict[str, int]:
-    """Index of the class that a label means: a name, or a number of the index beside the shards."""
-    index = {known: label for label, known in enumerate(classes)}
-    own = listed.classes or classes
-    unknown = [
-        given
-        for label, given in enumerate(own)
-        if given not in index and (listed.labels is None or listed.labels[str(label)])
-    ]
-    if unknown:
-        raise DataError(
-            f"{name} has a class that the others lack: {', '.join(map(printable, unknown[:5]))}",
-            hint=f"known are {', '.join(map(printable, classes[:10]))}",
-        )
-    numbers = {str(label): index[given] for label, given in enumerate(own) if given in index}
-    return {**index, **numbers}

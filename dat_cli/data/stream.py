@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dat_cli.data.stream_batches import Record, StreamBatches
@@ -36,25 +36,26 @@ class Stream(ABC):
     Args:
         name: Where they lie.
         classes: Names of the classes; labels are indices into it.
-        counts: Pictures in each shard.
-        mean_bytes: Size of a picture, about; 0 where it is not known.
-        class_counts: Pictures of each class, where they are known.
     """
 
-    def __init__(
-        self,
-        name: str,
-        classes: tuple[str, ...],
-        counts: Sequence[int],
-        *,
-        mean_bytes: int = 0,
-        class_counts: tuple[int, ...] | None = None,
-    ) -> None:
+    def __init__(self, name: str, classes: tuple[str, ...]) -> None:
         self.name = name
         self.classes = classes
-        self.counts = tuple(counts)
-        self.mean_bytes = mean_bytes
-        self.class_counts = class_counts
+
+    @property
+    @abstractmethod
+    def counts(self) -> tuple[int, ...]:
+        """Pictures in each shard."""
+
+    @property
+    @abstractmethod
+    def mean_bytes(self) -> int:
+        """Size of a picture, about; 0 where it is not known."""
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Pictures of each class, where they are known."""
+        return None
 
     def __len__(self) -> int:
         return sum(self.counts)

@@ -29,6 +29,7 @@ from dat_cli.errors import DataError
 
 _POOL_COUNT = 1024  # pictures that a worker mixes
 _POOL_BYTES = 128 << 20  # and no more than this, where pictures are large
+_UNKNOWN_BYTES = 1 << 20  # of a picture, where nothing says how large they are
 _LINES = 10  # of damaged pictures are named for each worker; a log must not fill a disk
 
 _log = logging.getLogger("dat.data")
@@ -52,8 +53,14 @@ class Shards(Protocol):
     """What batches are made of; see ``stream.Stream``."""
 
     name: str
-    counts: tuple[int, ...]
-    mean_bytes: int
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Pictures in each shard."""
+
+    @property
+    def mean_bytes(self) -> int:
+        """Size of a picture, about; 0 where it is not known."""
 
     def read(self, shard: int, wanted: Iterator[int]) -> Iterator[tuple[int, Record]]:
         """Some pictures of a shard with their numbers in it."""
@@ -213,4 +220,4 @@ class _Damaged:
 
 
 def _pool_size(mean_bytes: int) -> int:
-    return max(1, min(_POOL_COUNT, _POOL_BYTES // max(mean_bytes, 1)))
+    return max(1, min(_POOL_COUNT, _POOL_BYTES // (mean_bytes or _UNKNOWN_BYTES)))

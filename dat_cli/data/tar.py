@@ -5,7 +5,6 @@ Nothing is ever unpacked: names in an archive are only shown, and only ordinary 
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
@@ -18,7 +17,6 @@ from dat_cli.errors import DataError
 LABELS = ("cls", "json", "txt")
 """Endings of files that hold a label; the first that is there counts."""
 
-_JSON_KEYS = ("cls", "label", "class")
 _LARGEST_IMAGE = 512 << 20  # bytes: an archive can claim any size, and a sparse file costs nothing to claim
 _LARGEST_LABEL = 1 << 20
 _LARGEST_NAME = 1 << 16
@@ -102,31 +100,6 @@ def read_samples(
         raise EndedError(number, target)
 
 
-def label_of(sample: TarSample, shard: str) -> str:
-    """The label of a picture as the shard spells it: the number of a class, or its name.
-
-    Raises:
-        DataError: There is none, or it is no text.
-    """
-    name = f"{shard}/{printable(sample.member)[:200]}"
-    for ending in LABELS:
-        try:
-            text = sample.labels.get(ending, b"").decode().strip()
-            if ending == "json" and text:
-                text = _label_in(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"the label of {name} cannot be read: {printable(str(error))[:100]}") from error
-        if text:
-            return str(int(text)) if ending == "cls" and text.isdecimal() and len(text) < 20 else text
-    raise DataError(f"{name} has no label", hint="each image needs a file of its name that ends in .cls, .json or .txt")
-
-
-def _label_in(found: object) -> str:
-    if isinstance(found, dict):
-        found = next((found[key] for key in _JSON_KEYS if key in found), None)
-    return str(found).strip() if isinstance(found, str | int) else ""
-
-
 class _Header(tarfile.TarInfo):
     """A header that is whole, leads onward, and does not fill the memory with a name."""
 
@@ -134,9 +107,9 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         try:
             header = super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:
-            raise
-        except tarfile.HeaderError as error:  # tarfile would take it for the end of the archive
+        except tarfile.HeaderError as error:  # tarfile would take any for the end of the archive
+            if len(buf) == tarfile.BLOCKSIZE == buf.count(0):
+                raise
             is_cut = len(buf) < tarfile.BLOCKSIZE
             raise tarfile.ReadError("it breaks off" if is_cut else "a header in it is damaged") from error
         _check_size(header)

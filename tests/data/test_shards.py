@@ -8,11 +8,12 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
 
-from dat_cli.data import remote_file
+from dat_cli.data import remote_file, shard_list
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.shard_writer import ShardSize, write_shards
 from dat_cli.data.sources import open_source
@@ -112,6 +113,36 @@ def test_a_pattern_takes_numbers_and_classes_from_the_index_beside_it(
     assert (len(source.train), len(source.val)) == (6, 4)
 
 
+def test_shards_of_many_folders_need_one_order_of_classes(indexed: Path) -> None:
+    index = json.loads((indexed / "val" / "index.json").read_text())
+    (indexed / "val" / "index.json").write_text(json.dumps({**index, "classes": index["classes"][::-1]}))
+    both = f"{indexed}/train/train-000000.tar,{indexed}/val/val-000000.tar"
+    for classes in (None, ["cat", "dog"]):
+        with pytest.raises(DataError, match=r"train/index.json and \S+/val/index.json name other classes, or"):
+            opened(both, val_source=str(indexed / "val"), classes=classes)
+
+
+def test_each_index_beside_shards_is_taken_up_once(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_name = Mock(wraps=shard_list._by_name)
+    monkeypatch.setattr(shard_list, "_by_name", by_name)
+    shard_list.by_pattern(f"{indexed}/train/train-{{000000..000003}}.tar")
+    assert by_name.call_count == 1
+
+
+def test_measuring_asks_nothing_about_shards_to_train_on(hub: Hub, make_shards: MakeShards, tmp_path: Path) -> None:
+    (path,) = make_shards(tmp_path, [5])
+    address = hub.serve("/000.tar", path.read_bytes())
+    source = opened(f"{hub.url}/missing.tar", val_source=address, classes=["0", "1", "2"])
+    assert len(source.val) == 5
+    with pytest.raises(UsageError, match=r"as --data\.samples"):
+        len(source.train)
+
+
+def test_a_number_of_pictures_is_refused_where_an_index_says_it(indexed: Path) -> None:
+    with pytest.raises(UsageError, match=r"has an index.json that says how many images there are; leave out"):
+        opened(str(indexed), samples=5)
+
+
 def test_only_the_wanted_pictures_of_a_shard_are_read(indexed: Path) -> None:
     train = opened(str(indexed)).train
     assert isinstance(train, Stream)
@@ -193,6 +224,33 @@ def test_names_as_labels_are_the_classes_in_their_order(tmp_path: Path) -> None:
     assert [record.label for record in records(source.train)] == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("names", "classes", "labels"),
+    [
+        (("1", "2"), None, [0, 1]),
+        (("1", "2"), ["1", "2", "3"], [0, 1]),
+        (("001", "002"), None, [0, 1]),
+        (("7" * 5000, "1"), None, [1, 0]),
+    ],
+)
+def test_names_can_be_digits(
+    names: tuple[str, str], classes: list[str] | None, labels: list[int], tmp_path: Path
+) -> None:
+    for ending in ("txt", "json"):
+        first, second = (name.encode() if ending == "txt" else json.dumps(name).encode() for name in names)
+        files = {"0.png": png(), f"0.{ending}": first, "1.png": png(), f"1.{ending}": second}
+        source = alone(write_tar(tmp_path / "0.tar", files), classes=classes)
+        assert source.classes == (tuple(classes) if classes else tuple(sorted(names)))
+        assert [record.label for record in records(source.train)] == labels
+
+
+def test_names_and_numbers_together_need_to_be_told_the_names(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", {"0.png": png(), "0.txt": b"dog", "1.png": png(), "1.cls": b"0"})
+    with pytest.raises(DataError, match="names of classes, as 'dog', and numbers, as 0; pass the names"):
+        alone(path)
+    assert [record.label for record in records(alone(path, classes=["cat", "dog"]).train)] == [1, 0]
+
+
 def test_classes_of_weights_are_found_by_name(indexed: Path) -> None:
     source = opened(str(indexed), classes=["dog", "emu", "cat"])
     plain = opened(str(indexed))
@@ -206,6 +264,9 @@ def test_classes_of_weights_are_found_by_name(indexed: Path) -> None:
     [
         ({}, "0.tar/0.png has no label; each image needs a file of its name"),
         ({"0.cls": b"7"}, r"the label of \S+0.tar/0.png is '7', which is none of 2 classes"),
+        ({"0.cls": b"9" * 5000}, r"the label of \S+0.tar/0.png is '9+', which is none of 2 classes"),
+        ({"0.json": b"9" * 5000}, r"the label of \S+0.tar/0.png cannot be read"),
+        ({"0.json": b"true"}, "0.tar/0.png has no label"),
         ({"0.json": b"[[["}, r"the label of \S+0.tar/0.png cannot be read"),
         ({"0.txt": b"\xff\xfe"}, r"the label of \S+0.tar/0.png cannot be read"),
     ],
@@ -443,6 +504,9 @@ def test_shards_of_a_web_server_without_an_index_need_a_number_of_pictures(
     pattern = f"{serve(hub, tmp_path)}/{{000,001}}.tar"
     with pytest.raises(UsageError, match=r"pass the number of training images as --data.samples"):
         opened(pattern, val_source=pattern)
+    sized = opened(pattern, val_source=pattern, samples=12, classes=["0", "1", "2"]).train
+    assert isinstance(sized, Stream)
+    assert sized.mean_bytes == (tmp_path / "000.tar").stat().st_size // 6  # or a pool of large ones fills the memory
     with pytest.raises(UsageError, match=r"pass the names as --data.classes"):
         opened(pattern, val_source=pattern, samples=12)
     source = opened(pattern, val_source=pattern, samples=12, classes=["0", "1", "2"])
