@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,8 @@ _ATTEMPTS = 6  # in a row without a byte; the pauses between them make 15 second
 _PAUSE = 0.5  # seconds before the second attempt, twice as many before each further one
 _LONGEST_WAIT = 60.0  # seconds; a server that asks for a longer pause is not asked again
 _PIECE = 1 << 20
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 _MISSING = (401, 403, 404, 410)  # the first two from storage that does not tell what it lacks
 
 _log = logging.getLogger("dat.data")
@@ -107,19 +110,37 @@ class RemoteFile:
         start = self._position
         answer = _ask(self.url, {"Range": f"bytes={start}-"} if start else {})
         try:
+            first, size = self._part(answer)
+            if first not in (0, start):
+                raise _refused(self.url, "the server sent another part of the file than it was asked for")
             mark = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-            if start and mark != self._mark:
+            is_other = self._size is not None and size is not None and size != self._size
+            if start and (mark != self._mark or is_other):
                 raise DataError(f"{shown(self.url)} was changed while it was read", hint="start again")
-            length = answer.headers.get("Content-Length")
-            is_rest = answer.status == 206
-            if self._size is None and length is not None:
-                self._size = int(length)
-            for passed in range(0, 0 if is_rest else start, _PIECE):  # a server without ranges begins anew
-                answer.read(min(_PIECE, start - passed))
+            for passed in range(first, start, _PIECE):  # a server without ranges begins anew
+                piece = min(_PIECE, start - passed)
+                if len(answer.read(piece)) < piece:
+                    raise ConnectionError("the connection broke")
         except BaseException:
             answer.close()
             raise
         self._answer, self._mark = answer, mark
+        self._size = size if self._size is None else self._size
+
+    def _part(self, answer: HTTPResponse) -> tuple[int, int | None]:
+        """Where the part that is sent begins, and the bytes of the whole file, if the server says so."""
+        length = None if answer.chunked else answer.headers.get("Content-Length")
+        if length is not None and not _LENGTH.fullmatch(length):
+            raise _refused(self.url, f"the server says that it has {printable(length)[:40]!r} bytes")
+        if answer.status == 200:
+            return 0, None if length is None else int(length)
+        part = _RANGE.fullmatch(answer.headers.get("Content-Range", "")) if answer.status == 206 else None
+        if part is None:
+            raise _refused(self.url, f"the server answered {answer.status}, without the file")
+        first, total = int(part[1]), part[2]
+        if total != "*":
+            return first, int(total)
+        return first, None if length is None else first + int(length)
 
 
 def fetch(url: str, *, limit: int) -> bytes | None:
@@ -154,6 +175,10 @@ def shown(address: str) -> str:
 
 class _MissingError(HubError):
     """The server has no such file."""
+
+
+def _refused(url: str, said: str) -> HubError:
+    return HubError(f"cannot read {shown(url)}: {said}", hint="check the address")
 
 
 def _checked(url: str) -> str:
@@ -205,8 +230,12 @@ def _judge(error: Exception) -> tuple[str, float | None]:
 def _ask(url: str, headers: dict[str, str]) -> HTTPResponse:
     # Compressed answers would have other lengths.
     plain = {"Accept-Encoding": "identity", "User-Agent": f"dat-cli/{__version__}", **headers}
-    answer = _opener().open(Request(url, headers=plain), timeout=_SILENCE)  # noqa: S310 - see _checked and _opener
-    assert isinstance(answer, HTTPResponse)  # noqa: S101 - for the type checker
+    try:
+        answer = _opener().open(Request(url, headers=plain), timeout=_SILENCE)  # noqa: S310 - see _checked and _opener
+    except ValueError as error:  # of a redirection, whose address nobody has checked
+        raise _refused(url, f"the server leads elsewhere: {printable(str(error))[:100]}") from error
+    if not isinstance(answer, HTTPResponse):
+        raise _refused(url, "the server leads to what is no web server")
     return answer
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 from unittest.mock import Mock
@@ -484,6 +486,66 @@ def test_a_redirection_leads_to_no_other_scheme(place: str, hub: Hub) -> None:
     hub.fault(r"GET /0\.tar", "status", times=99, status=302, headers={"Location": place})
     with pytest.raises(DatError, match=r"cannot read \S+/0.tar"):
         records(opened(f"{hub.url}/0.tar", classes=["a", "b"], samples=9).train)
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@pytest.fixture
+def answers() -> Iterator[tuple[str, list[Answer]]]:
+    """The address of a file, and what a server answers to one request after another before it hangs up."""
+    waiting: list[Answer] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = waiting.pop(0)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/0.tar", waiting
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_without_a_length_is_read_on_wherever_it_breaks(answers: tuple[str, list[Answer]]) -> None:
+    url, waiting = answers
+    data = bytes(range(100))
+    waiting += [
+        (200, {"Transfer-Encoding": "chunked"}, b"14\r\n" + data[:20] + b"\r\n"),
+        (206, {"Content-Length": "80", "Content-Range": "bytes 20-99/*"}, data[20:50]),
+        (206, {"Content-Length": "50", "Content-Range": "bytes 50-99/100"}, data[50:]),
+    ]
+    file = remote_file.RemoteFile(url)
+    assert file.read(20) + file.read(200) == data
+    assert waiting == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((204, {}, b""), "the server answered 204, without the file"),
+        ((206, {"Content-Range": "bytes 7-9/10"}, b"789"), "sent another part of the file than it was asked for"),
+        ((200, {"Content-Length": "abc"}, b""), "the server says that it has 'abc' bytes"),
+        ((200, {"Content-Length": "9" * 5000}, b""), "the server says that it has '9{40}' bytes"),
+        ((302, {"Location": "ftp://host/0.tar", "Content-Length": "0"}, b""), "the server"),
+        ((302, {"Location": "http://[::1", "Content-Length": "0"}, b""), "the server leads elsewhere"),
+    ],
+)
+def test_an_answer_that_is_no_file_is_one_line(answer: Answer, said: str, answers: tuple[str, list[Answer]]) -> None:
+    url, waiting = answers
+    waiting.append(answer)
+    with pytest.raises(HubError, match=rf"cannot read \S+/0.tar: .*{said}") as raised:
+        remote_file.RemoteFile(url).read(5)
+    assert len(str(raised.value)) < 300
 
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(hub: Hub) -> None:
