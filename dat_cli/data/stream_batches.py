@@ -83,8 +83,8 @@ class StreamBatches(IterableDataset[Batch]):
         workers: Worker processes of the loader. With as many as before, a run that goes on gets the same batches.
         seed: Of order and transform.
         train: Mix the pictures, or take them as they lie.
-        skip_damaged: Leave a damaged picture out with a warning: in training another of its batch comes twice, in
-            evaluation padding stands in its place.
+        skip_damaged: Leave a damaged picture out with a warning: in training another of its batch comes twice (or
+            another of the epoch, where all of a batch are damaged), in evaluation padding stands in its place.
 
     Raises:
         DataError: There are fewer pictures to train on than processes.
@@ -148,7 +148,7 @@ class StreamBatches(IterableDataset[Batch]):
             shuffle.draw()
         records = self._read(epoch, (first + number for number in shuffle.left()))
         held: dict[int, Record] = {}
-        damaged = _Damaged(self.skip_damaged)
+        damaged, spare = _Damaged(self.skip_damaged), None
         try:
             for _ in range(reader + done * self.workers, self._batches, self.workers):
                 items: list[Item | None] = []
@@ -158,6 +158,8 @@ class StreamBatches(IterableDataset[Batch]):
                         position, record = next(records)
                         held[position] = record
                     items.append(self._item(held.pop(number), seed_of(self.seed, epoch, number), damaged))
+                if self.train and not any(items):
+                    items[0] = spare = spare or self._first_whole(epoch, range(first, first + count))
                 yield self._batch(items)
         finally:
             damaged.tell(self.stream.name)
@@ -189,12 +191,21 @@ class StreamBatches(IterableDataset[Batch]):
         with seeded(seed):
             return Item(self.transform(image), record.label, record.name)
 
+    def _first_whole(self, epoch: int, part: range) -> Item:
+        """What stands for a batch of damaged pictures: not the last good one, which a run that goes on has not read."""
+        for number, record in self._read(epoch, iter(part)):
+            item = self._item(record, seed_of(self.seed, epoch, number), _Damaged(skip=True, lines=0))
+            if item is not None:
+                return item
+        raise DataError(
+            f"{len(part)} images of {self.stream.name} one after another are damaged",
+            hint="the log names some of them; replace them",
+        )
+
     def _batch(self, items: list[Item | None]) -> Batch:
         """A batch of the batch's size, whatever lacks."""
         whole = [item for item in items if item is not None]
         if self.train:
-            if not whole:
-                raise DataError("all images of a batch are damaged", hint="the log names some of them; replace them")
             return collate([item or whole[place % len(whole)] for place, item in enumerate(items)])
         empty = padding(tuple((whole[0].image if whole else self.transform(Image.new("RGB", (64, 64)))).shape))
         return collate([item or empty for item in items] + [empty] * (self.batch_size - len(items)))
@@ -203,15 +214,15 @@ class StreamBatches(IterableDataset[Batch]):
 class _Damaged:
     """The damaged pictures that one reader has met in an epoch."""
 
-    def __init__(self, skip: bool) -> None:
-        self.skip, self.count = skip, 0
+    def __init__(self, skip: bool, lines: int = _LINES) -> None:
+        self.skip, self.lines, self.count = skip, lines, 0
 
     def note(self, error: DataError) -> None:
         if not self.skip:
             hint = "; replace it, or leave such images out with --data.damaged skip"
             raise UnreadableImageError(error.message + hint) from error
         self.count += 1
-        if self.count <= _LINES:
+        if self.count <= self.lines:
             _log.warning("%s", error.message)
 
     def tell(self, name: str) -> None:

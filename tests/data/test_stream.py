@@ -69,6 +69,10 @@ def flat(batches: Sequence[Batch]) -> list[int]:
     return list(chain.from_iterable(numbers(batches)))
 
 
+def names(batches: Sequence[Batch]) -> list[str]:
+    return list(chain.from_iterable(batch.names for batch in batches))
+
+
 @pytest.mark.parametrize(("world", "workers", "batch_size"), [(1, 1, 4), (2, 3, 4), (3, 1, 2), (4, 8, 1)])
 def test_processes_train_on_equally_many_full_batches_and_on_no_picture_twice(
     stream: Stream, world: int, workers: int, batch_size: int
@@ -142,6 +146,31 @@ def test_epochs_and_seeds_have_orders_of_their_own_and_mix_across_shards(stream:
     assert sum(distances) / len(distances) > 8  # of neighbours in a random order of 45 it is 15
 
 
+def test_shards_come_in_another_order_each_epoch(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_batches, "_POOL_COUNT", 1)  # nothing else is mixed
+    batches = batches_of(stream)
+    orders = [list(dict.fromkeys(name.rpartition("/")[0] for name in names(load(batches, epoch)))) for epoch in (0, 1)]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) != orders[0]
+
+
+def test_pictures_of_one_shard_are_mixed_by_epoch_and_by_process(make_shards: MakeShards, tmp_path: Path) -> None:
+    make_shards(tmp_path, [40])
+    stream = opened(tmp_path, 1)
+    one, next_epoch = (flat(load(batches_of(stream, world=2), epoch)) for epoch in (0, 1))
+    other = flat(load(batches_of(stream, rank=1, world=2)))
+    assert sorted(one) == sorted(next_epoch) == list(range(20))
+    assert one != sorted(one)
+    assert one != next_epoch
+    assert one != [number - 20 for number in other]
+
+
+def test_large_pictures_make_a_small_pool_and_so_do_those_of_unknown_size() -> None:
+    assert stream_batches._pool_size(100_000) == 1024
+    assert stream_batches._pool_size(4 << 20) == 32
+    assert stream_batches._pool_size(0) == 128
+
+
 def test_what_is_random_in_a_picture_depends_on_seed_and_epoch_and_not_on_who_loads_it(stream: Stream) -> None:
     def drawn(epoch: int = 1, **options: Any) -> dict[int, float]:
         found = load(batches_of(stream, **options), epoch)
@@ -199,6 +228,30 @@ def test_a_damaged_picture_is_left_out_and_counted(damaged: Stream, caplog: pyte
     assert set(trained) == set(range(45)) - {10}
     assert "000.tar/000010.png" in caplog.messages[0]
     assert "left out 1 damaged images" in caplog.messages[1]
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_batch_of_damaged_pictures_alone_does_not_end_a_run_and_is_the_same_after_a_resume(
+    damaged: Stream, train: bool
+) -> None:
+    batches = batches_of(damaged, train=train, skip_damaged=True, batch_size=1)
+    whole = load(batches, epoch=1)
+    assert len(whole) == 45
+    seen = [number for batch, (number,) in zip(whole, numbers(whole), strict=True) if batch.labels != PADDING]
+    assert set(seen) == set(range(45)) - {10}
+    if train:
+        for start in range(45):
+            batches.begin(1, start)
+            assert next(iter(batches)).images.equal(whole[start].images)
+
+
+def test_a_part_without_any_whole_picture_is_an_error(damaged: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object, name: str) -> Image.Image:
+        raise DataError(f"cannot read {name}")
+
+    monkeypatch.setattr(stream_batches, "load_image", refuse)
+    with pytest.raises(DataError, match=r"44 images of \S+ \(train\) one after another are damaged; the log names"):
+        load(batches_of(damaged, skip_damaged=True))
 
 
 _EPOCH = """
