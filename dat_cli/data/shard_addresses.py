@@ -12,6 +12,8 @@ from dat_cli.data.remote_file import SCHEMES, RemoteFile, shown
 from dat_cli.errors import DataError
 
 _MOST_SHARDS = 1_000_000
+_LONGEST_NUMBER = 18  # digits
+_BRACES = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}|\{([a-zA-Z])\.\.([a-zA-Z])(?:\.\.-?\d+)?\}|[{},]")
 
 
 def is_remote(address: str) -> bool:
@@ -34,7 +36,7 @@ def expand(source: str) -> list[str]:
 
     addresses: list[str] = []
     for part in _split(source):
-        _check_ranges(part)
+        _check_count(part)
         try:
             addresses += islice(braceexpand(part), _MOST_SHARDS + 1 - len(addresses))
         except ValueError as error:
@@ -68,15 +70,43 @@ def parted(address: str) -> tuple[str, str]:
 
 def _split(source: str) -> list[str]:
     """At commas that stand outside of braces."""
-    parts = re.findall(r"(?:\{[^{}]*\}|[^,])+", source)
+    parts, depth = [""], 0
+    for sign in source:
+        depth = max(0, depth + (sign == "{") - (sign == "}"))
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
     return [part.strip() for part in parts if part.strip()]
 
 
-def _check_ranges(pattern: str) -> None:
-    """Refuse a range that fills the memory when it is written out."""
-    for first, last in re.findall(r"\{(-?\d{1,18})\.\.(-?\d{1,18})", pattern):
-        if abs(int(last) - int(first)) >= _MOST_SHARDS:
+def _check_count(pattern: str) -> None:
+    """Refuse what fills the memory, or takes for ever, when it is written out."""
+    open_braces = [(0, 1)]  # how many things their done alternatives mean, and the one that is read
+    for sign in _BRACES.finditer(pattern):
+        done, here = open_braces.pop()
+        if sign[0] == "{":
+            open_braces += [(done, here), (0, 1)]
+        elif sign[0] == "," and open_braces:
+            open_braces.append((done + here, 1))
+        elif sign[0] == "}" and open_braces:
+            before, outer = open_braces.pop()
+            open_braces.append((before, outer * (done + here)))
+        else:
+            open_braces.append((done, here * _length(sign)))
+        if sum(open_braces[-1]) > _MOST_SHARDS:
             raise DataError(f"{shown(pattern)} names more than {_MOST_SHARDS} shards", hint="make larger shards")
+
+
+def _length(of: re.Match[str]) -> int:
+    """How many things a range means, or more where it has steps; 1 for what is no range."""
+    first, last, letter, other = of.groups()
+    if letter:
+        return abs(ord(other) - ord(letter)) + 1
+    if not first:
+        return 1
+    is_long = max(len(first), len(last)) > _LONGEST_NUMBER
+    return _MOST_SHARDS + 1 if is_long else abs(int(last) - int(first)) + 1
 
 
 def _check_address(address: str) -> None:

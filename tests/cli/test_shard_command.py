@@ -173,6 +173,12 @@ def test_an_interrupted_one_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
+def test_what_a_killed_one_left_is_in_nobodys_way(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / f".shards.{os.getpid()}.tmp").mkdir()
+    assert main(["shard", str(photos), str(tmp_path / "shards")]) == 0
+    assert (tmp_path / "shards").stat().st_mode == photos.stat().st_mode  # not its owner's alone
+
+
 def test_a_place_that_takes_no_more_is_an_error_that_names_it(
     photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

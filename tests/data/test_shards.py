@@ -17,6 +17,7 @@ from PIL import Image
 
 from dat_cli.data import remote_file, shard_list
 from dat_cli.data.samples import Samples, Source
+from dat_cli.data.shard_addresses import expand
 from dat_cli.data.shard_writer import ShardSize, write_shards
 from dat_cli.data.sources import open_source
 from dat_cli.data.stream import Record, Stream, StreamOptions
@@ -106,6 +107,11 @@ def test_patterns_and_lists_of_shards_without_an_index_are_counted(make_shards: 
     assert [record.label for record in records(source.train)] == [n % 3 for n in (0, 1, 2, 3, 4, 9, 10, 11, 12, 13)]
 
 
+def test_braces_can_stand_in_braces_and_between_commas() -> None:
+    assert expand("x-{a,{b,c}}.tar, y{0..1}.tar") == ["x-a.tar", "x-b.tar", "x-c.tar", "y0.tar", "y1.tar"]
+    assert len(expand("{{0..999},{1000..1999}}.tar")) == 2000
+
+
 def test_a_pattern_takes_numbers_and_classes_from_the_index_beside_it(
     indexed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +164,8 @@ def test_only_the_wanted_pictures_of_a_shard_are_read(indexed: Path) -> None:
         ("missing.tar", "cannot read missing.tar: no such file"),
         ("{000..002}.tar", "cannot read 002.tar: no such file"),
         ("{000..999999999999}.tar", "names more than 1000000 shards"),
+        (f"{{{'0' * 22}..99999999999}}.tar", "names more than 1000000 shards"),
+        (f"{'{,}' * 24}.tar", "names more than 1000000 shards"),
         ("{000..001.tar", "{000..001.tar has a brace that is not closed"),
         ("000.tar,000.tar", "000.tar is named twice"),
         ("pipe:cat 000.tar", "neither a file nor an address of http or https"),

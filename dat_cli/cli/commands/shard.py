@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,10 +113,11 @@ def _whole_folder(out: Path) -> Iterator[Path]:
     """An empty folder that becomes ``out`` when it is complete; an exception leaves nothing behind."""
     place = Path(os.path.realpath(out))
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name[:100]}.{os.getpid()}.tmp")
-    temporary.mkdir()
+    # A name of its own: one that was killed leaves its folder behind, and numbers of processes come again.
+    temporary = Path(tempfile.mkdtemp(".tmp", f".{place.name[:100]}.", place.parent))
     try:
         yield temporary
+        temporary.chmod(0o777 & ~_umask())  # only its owner may read what mkdtemp makes
         temporary.replace(place)
     except OSError as error:
         if not error.filename or str(temporary) in str(error.filename):
@@ -123,6 +125,12 @@ def _whole_folder(out: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 @contextmanager
