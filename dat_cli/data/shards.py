@@ -124,28 +124,30 @@ class ShardStream(Stream):
     def read(self, shard: int, wanted: Iterator[int]) -> Iterator[tuple[int, Record]]:
         """Some pictures of a shard with their numbers in it.
 
-        Where only the number of all pictures is known, a shard that ends early is read again from its beginning.
+        Where only the number of all pictures is known, a shard that ends early is read again from its beginning,
+        and the one after it in place of one without pictures.
 
         Raises:
             DataError: The shard or a label is damaged, or the shard ends before the last of the pictures.
             HubError: The web server refuses or is out of reach.
         """
-        address, before = self.listed.shards[shard].address, 0
-        name = shown(address)
+        shards, place, before = self.listed.shards, shard, 0
         while True:
-            passed = before
+            address, passed = shards[place].address, before
+            name = shown(address)
             try:
                 with open_shard(address) as file:
                     for sample in read_samples(file, name, wanted=(number - passed for number in wanted)):
                         yield passed + sample.number, self._record(sample, name)
             except EndedError as ended:
-                if self.listed.is_exact or not ended.count:
+                following = place if ended.count else (place + 1) % len(shards)
+                if self.listed.is_exact or (not ended.count and following == shard):
                     raise DataError(
                         f"{name} has {ended.count} images, {self.counts[shard]} were expected",
                         hint=f"it was changed or is incomplete; write or fetch it again, with its {INDEX}",
                     ) from None
                 wanted = chain([passed + ended.wanted], wanted)
-                before = passed + ended.count
+                place, before = following, passed + ended.count
             else:
                 return
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,20 @@ def test_workers_persist_and_memory_is_pinned_only_for_a_gpu(folder: Path) -> No
     assert (loader.num_workers, loader.persistent_workers) == (2, True)
     assert loader.pin_memory == torch.cuda.is_available()
     assert ImageDataModule().train_dataloader().num_workers == 0
+
+
+def test_a_checkpoint_keeps_how_a_stream_was_shared_among_workers(
+    make_shards: Callable[[Path, Sequence[int]], list[Path]], trainer: Trainer, tmp_path: Path
+) -> None:
+    (shard,) = map(str, make_shards(tmp_path, [12]))
+    run, again = (
+        ImageDataModule(shard, image_size=32, batch_size=4, num_workers=workers, val_source=shard) for workers in (1, 0)
+    )
+    trainer.fit(Linear(), run)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(Linear(), again, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert again.train_dataloader().num_workers == 1
 
 
 def test_a_source_without_test_images_says_so(folder: Path) -> None:

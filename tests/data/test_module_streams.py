@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,7 +39,7 @@ def names(batches: Sequence[Batch]) -> list[str]:
     return list(chain.from_iterable(batch.names for batch in batches))
 
 
-def test_two_processes_train_on_pictures_of_their_own_in_another_order_each_seed(shards: str) -> None:
+def test_two_processes_train_on_pictures_of_their_own_which_are_mixed(shards: str) -> None:
     loaders = [module(shards, Share(rank, 2)).train_dataloader() for rank in range(2)]
     one, other = (list(loader) for loader in loaders)
     assert [len(loader) for loader in loaders] == [len(one), len(other)] == [5, 5]
@@ -90,6 +90,13 @@ def test_a_run_that_goes_on_has_as_many_workers_as_before(shards: str, is_made_b
     assert again.state_dict() == state
 
 
+def test_what_a_stream_does_not_say_is_an_error_with_a_way_on(shards: str) -> None:
+    data = module(shards.replace("{000..004}", "000"), samples=7, classes=["0", "1", "2"])
+    with pytest.raises(DataError, match=r"does not say how many images each class has; leave out what needs it"):
+        _ = data.class_counts
+    assert module(shards, classes=["0", "1", "2"]).class_counts == [15, 15, 15]
+
+
 def test_a_run_that_goes_on_with_other_processes_says_what_that_means(
     shards: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -102,7 +109,9 @@ def test_a_run_that_goes_on_with_other_processes_says_what_that_means(
     assert not caplog.messages
 
 
-def test_pictures_of_files_have_nothing_to_keep() -> None:
-    data = ImageDataModule()
+def test_pictures_of_files_have_nothing_to_keep(
+    make_folder: Callable[[Path, dict[str, int]], Path], tmp_path: Path
+) -> None:
+    data = ImageDataModule(str(make_folder(tmp_path, {"cat": 3, "dog": 3})), num_workers=0)
     data.train_dataloader()
     assert data.state_dict() == {}

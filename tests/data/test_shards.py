@@ -476,6 +476,16 @@ def test_storage_that_tells_nobody_what_it_lacks_has_no_index(
     assert len(opened(address, val_source=address, classes=["0", "1", "2"], samples=5).val) == 5
 
 
+def test_a_shard_without_pictures_is_made_up_for_by_the_next(hub: Hub, tmp_path: Path) -> None:
+    full = Path(write_tar(tmp_path / "1.tar", {"0.png": png(), "0.cls": b"1"})).read_bytes()
+    for name, data in (("0", bytes(10240)), ("1", full)):
+        hub.serve(f"/{name}.tar", data)
+    part = opened(f"{hub.url}/{{0..1}}.tar", samples=4, classes=["a", "b"]).train
+    assert [record.label for record in records(part)] == [1] * 4
+    with pytest.raises(DataError, match=r"0\.tar has 0 images, 4 were expected"):
+        records(opened(f"{hub.url}/0.tar", samples=4, classes=["a", "b"]).train)
+
+
 def test_what_a_web_server_refuses_is_one_line(hub: Hub) -> None:
     with pytest.raises(HubError, match=r"cannot read \S+/0.tar: the server answered 404 .*; check the address"):
         records(opened(f"{hub.url}/0.tar?signature=secret", classes=["a", "b"], samples=9).train)
