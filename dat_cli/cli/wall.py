@@ -32,6 +32,7 @@ _WRONG_PATH = {
     errno.EROFS, errno.ELOOP,
 }  # fmt: skip
 _USAGE_CLASSES = ("MisconfigurationException", "ArgumentError", "NSKeyError", "ArgumentTypeError", "ParserError")
+_COMPILER_CLASSES = ("BackendCompilerFailed", "InductorError", "CppCompileError")
 _NETWORK_MODULES = ("huggingface_hub", "httpx", "httpx2", "requests", "urllib3")
 
 
@@ -70,7 +71,7 @@ def judge(error: BaseException) -> Verdict:
     for known in (_judge_own, _judge_memory, _judge_system, _judge_worker, _judge_library):
         if verdict := known(error):
             return Verdict(printable(verdict.message), verdict.exit_code)
-    what = printable(f"{type(error).__name__}: {_words(error)}".removesuffix(": "))
+    what = _short(printable(f"{type(error).__name__}: {_words(error)}".removesuffix(": ")))
     return Verdict(f"{what}; this is a bug; run again with DAT_DEBUG=1 and report it", 1)
 
 
@@ -148,8 +149,14 @@ def _judge_library(error: BaseException) -> Verdict | None:
         return Verdict(_words(error), 2)
     if any(kind.__module__.partition(".")[0] in _NETWORK_MODULES for kind in kinds):
         return Verdict(_words(error) or type(error).__name__, 3)
-
+    if any(kind.__name__ in _COMPILER_CLASSES for kind in kinds):
+        what = _short(printable(_words(error)), 200)
+        return Verdict(f"the network could not be compiled: {what}; leave out --model.compile", 1)
     return None
+
+
+def _short(text: str, most: int = 600) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 def _words(error: BaseException) -> str:

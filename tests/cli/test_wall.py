@@ -79,6 +79,18 @@ def test_an_error_of_a_data_worker_keeps_its_words_and_code() -> None:
     assert judge(caught.value) == ("cat.jpg is damaged; remove it", 2)
 
 
+def test_what_a_compiler_says_is_cut_and_has_a_way_out() -> None:
+    class InductorError(Exception):
+        pass
+
+    verdict = judge(InductorError("C++ compile error\n" + "overflow in conversion\n" * 5000))
+    assert verdict.exit_code == 1
+    assert verdict.message.startswith("the network could not be compiled: C++ compile error overflow")
+    assert verdict.message.endswith("leave out --model.compile")
+    assert len(verdict.message) < 400
+    assert len(judge(RuntimeError("x" * 100_000)).message) < 800
+
+
 def test_a_name_cannot_control_the_terminal() -> None:
     assert judge(UsageError("no file 'a\x1b[2J\nb\udcff'")).message == r"no file 'a\x1b[2J b\udcff'"
 
