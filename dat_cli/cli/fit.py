@@ -77,6 +77,7 @@ class Fit(DatCLI):
         """Settle on weights, name and folder."""
         super().before_instantiate_classes()
         options = self.options
+        check_options(options, starts_from_something=self.run_path is not None or options.weights is not None)
         if self.run_path:
             check_same_options(self.run_path, flat(self.plain_options()))
             self.checkpoint = check_unfinished(self.run_path, **self._ends())
@@ -89,7 +90,6 @@ class Fit(DatCLI):
             options.weights = self.weights.lasting_name
             check_channels(self.weights)
             take_over(options, self.given, self.weights)
-        check_options(options, starts_from_something=self.run_path is not None or self.weights is not None)
         options.name = _checked_name(options.name or self._config_name() or options.model.arch)
         parent = Path(options.output_dir).expanduser() / options.name
         if options.trainer.fast_dev_run:

@@ -20,7 +20,8 @@ from dat_cli.data.machine import default_workers
 from dat_cli.data.order import EvaluationOrder, Sampling, Share, TrainingOrder
 from dat_cli.data.samples import Samples, Source
 from dat_cli.data.sources import open_source
-from dat_cli.data.stream import Stream, StreamBatches, StreamOptions
+from dat_cli.data.stream import Stream, StreamOptions
+from dat_cli.data.stream_batches import StreamBatches
 from dat_cli.data.transforms import Transform, eval_transform, train_transform
 from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, UsageError
@@ -273,7 +274,8 @@ class ImageDataModule(LightningDataModule):
 
     def _stream_loader(self, stream: Stream, transform: Transform, workers: int, *, train: bool) -> EpochLoader:
         share = self._share()
-        batches = stream.dataset(
+        batches = StreamBatches(
+            stream,
             transform,
             batch_size=self.batch_size,
             rank=share.rank,

@@ -5,11 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from dat_cli.data.stream_batches import Record, StreamBatches
-from dat_cli.data.transforms import Transform
-
-__all__ = ["Record", "Stream", "StreamBatches", "StreamOptions"]
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -28,6 +24,20 @@ class StreamOptions:
     samples: int | None = None
     image_column: str | None = None
     label_column: str | None = None
+
+
+class Record(NamedTuple):
+    """One picture as it lies in a shard.
+
+    Attributes:
+        name: Its shard and what it is called there.
+        image: The file's bytes.
+        label: Index of its class.
+    """
+
+    name: str
+    image: bytes
+    label: int
 
 
 class Stream(ABC):
@@ -71,28 +81,3 @@ class Stream(ABC):
         Raises:
             DataError: The shard cannot be read, or ends before the last of them.
         """
-
-    def dataset(
-        self,
-        transform: Transform,
-        *,
-        batch_size: int,
-        rank: int,
-        world: int,
-        workers: int,
-        seed: int,
-        train: bool,
-        skip_damaged: bool = False,
-    ) -> StreamBatches:
-        """The batches of one process; see ``StreamBatches``."""
-        return StreamBatches(
-            self,
-            transform,
-            batch_size=batch_size,
-            rank=rank,
-            world=world,
-            workers=workers,
-            seed=seed,
-            train=train,
-            skip_damaged=skip_damaged,
-        )

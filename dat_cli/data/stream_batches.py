@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from io import BytesIO
 from itertools import accumulate, groupby
 from random import Random
-from typing import NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -24,6 +23,7 @@ from dat_cli.data.dataset import UnreadableImageError
 from dat_cli.data.image import load_image
 from dat_cli.data.randomness import seed_of, seeded
 from dat_cli.data.shuffle import Shuffle
+from dat_cli.data.stream import Record, Stream
 from dat_cli.data.transforms import Transform
 from dat_cli.errors import DataError
 
@@ -33,37 +33,6 @@ _UNKNOWN_BYTES = 1 << 20  # of a picture, where nothing says how large they are
 _LINES = 10  # of damaged pictures are named for each worker; a log must not fill a disk
 
 _log = logging.getLogger("dat.data")
-
-
-class Record(NamedTuple):
-    """One picture as it lies in a shard.
-
-    Attributes:
-        name: Its shard and what it is called there.
-        image: The file's bytes.
-        label: Index of its class.
-    """
-
-    name: str
-    image: bytes
-    label: int
-
-
-class Shards(Protocol):
-    """What batches are made of; see ``stream.Stream``."""
-
-    name: str
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Pictures in each shard."""
-
-    @property
-    def mean_bytes(self) -> int:
-        """Size of a picture, about; 0 where it is not known."""
-
-    def read(self, shard: int, wanted: Iterator[int]) -> Iterator[tuple[int, Record]]:
-        """Some pictures of a shard with their numbers in it."""
 
 
 class StreamBatches(IterableDataset[Batch]):
@@ -92,7 +61,7 @@ class StreamBatches(IterableDataset[Batch]):
 
     def __init__(
         self,
-        stream: Shards,
+        stream: Stream,
         transform: Transform,
         *,
         batch_size: int,
@@ -104,7 +73,7 @@ class StreamBatches(IterableDataset[Batch]):
         skip_damaged: bool = False,
     ) -> None:
         super().__init__()
-        count = sum(stream.counts)
+        count = len(stream)
         if train and count < world:
             raise DataError(f"{count} training images for {world} processes", hint="lower --trainer.devices")
         self.stream, self.transform = stream, transform

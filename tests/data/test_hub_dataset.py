@@ -19,6 +19,7 @@ from dat_cli.data.batch import PADDING
 from dat_cli.data.samples import Source
 from dat_cli.data.sources import open_source
 from dat_cli.data.stream import Record, Stream, StreamOptions
+from dat_cli.data.stream_batches import StreamBatches
 from dat_cli.errors import DataError, HubError, UsageError
 
 datasets = pytest.importorskip("datasets")
@@ -103,7 +104,8 @@ def test_splits_columns_and_classes_are_found_and_pictures_streamed() -> None:
 def test_worker_processes_share_the_pictures(workers: int) -> None:
     part = opened().val
     assert isinstance(part, Stream)
-    batches = part.dataset(
+    batches = StreamBatches(
+        part,
         lambda image: torch.tensor([[[float(image.getpixel((0, 0))[0])]]]),  # type: ignore[index]
         batch_size=2,
         rank=0,

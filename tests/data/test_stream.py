@@ -21,7 +21,8 @@ from dat_cli.data.loader import EpochLoader
 from dat_cli.data.samples import Samples
 from dat_cli.data.shard_writer import ShardSize, write_shards
 from dat_cli.data.shards import open_shards
-from dat_cli.data.stream import Stream, StreamBatches, StreamOptions
+from dat_cli.data.stream import Stream, StreamOptions
+from dat_cli.data.stream_batches import StreamBatches
 from dat_cli.errors import DataError
 
 COUNTS = (7, 8, 9, 10, 11)  # 45 pictures
@@ -51,7 +52,7 @@ def transform(image: Image.Image) -> Tensor:
 
 def batches_of(stream: Stream, *, train: bool = True, **wanted: Any) -> StreamBatches:
     options = {"batch_size": 4, "rank": 0, "world": 1, "workers": 0, "seed": 1, **wanted}
-    return stream.dataset(transform, train=train, **options)
+    return StreamBatches(stream, transform, train=train, **options)
 
 
 def load(batches: StreamBatches, epoch: int = 0, start: int = 0) -> list[Batch]:
@@ -260,13 +261,14 @@ from pathlib import Path
 import torch
 from dat_cli.data.shards import open_shards
 from dat_cli.data.stream import StreamOptions
+from dat_cli.data.stream_batches import StreamBatches
 
 def memory():
     return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line).split()[1])
 
 source = open_shards(sys.argv[1], options=StreamOptions())
-batches = source.train.dataset(
-    lambda image: torch.zeros(3, 8, 8), batch_size=100, rank=0, world=1, workers=0, seed=0, train=True
+batches = StreamBatches(
+    source.train, lambda image: torch.zeros(3, 8, 8), batch_size=100, rank=0, world=1, workers=0, seed=0, train=True
 )
 sizes = []
 for number, batch in enumerate(batches):
