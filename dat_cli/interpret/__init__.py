@@ -1,0 +1,1 @@
+"""What a network looked at in an image, as arrays and as pictures."""

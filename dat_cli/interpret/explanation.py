@@ -1,0 +1,221 @@
+"""What a network looked at in one image, as arrays.
+
+Pixels are those of the original image, whatever it was resized to and cropped: (x, y), continuous, (0, 0) the top left
+corner of the first pixel and (width, height) the bottom right corner of the last. The classes hold NumPy arrays alone,
+and nothing here knows of networks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dat_cli.data.geometry import View
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+class Look(NamedTuple):
+    """What one query looks at.
+
+    Attributes:
+        query: (x, y), centre of the query's cell.
+        keys: (K, 2), where the keys are, (x, y).
+        weights: (K,), attention to each; they sum to 1.
+        groups: (K,), the group of each key; 0 in blocks without groups.
+        footprint: (H, W), the share of the attention that falls on each cell of the map. A key between cells is
+            sampled from the four around it; what falls outside of the map is lost, so that the sum may be below 1.
+    """
+
+    query: Array
+    keys: Array
+    weights: Array
+    groups: Array
+    footprint: Array
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How the cells of a map lie in the image.
+
+    Attributes:
+        map_size: (H, W), rows and columns.
+        first: Centre of the first cell, (x, y) in pixels.
+        step: From one cell's centre to the next, (x, y) in pixels.
+    """
+
+    map_size: tuple[int, int]
+    first: tuple[float, float]
+    step: tuple[float, float]
+
+    @property
+    def centres(self) -> Array:
+        """(H, W, 2), the centre of each cell in pixels."""
+        return self.pixels(np.stack(np.mgrid[: self.map_size[0], : self.map_size[1]], axis=-1))
+
+    def pixels(self, cells: npt.ArrayLike) -> Array:
+        """Fractional (row, column), (..., 2), as (x, y) in pixels."""
+        return np.asarray(cells)[..., ::-1] * self.step + self.first
+
+    def nearest(self, x: float, y: float) -> tuple[int, int]:
+        """(row, column) of the cell whose centre is nearest to a pixel."""
+        column, row = (np.array([x, y]) - self.first) / self.step
+        height, width = self.map_size
+        return int(np.clip(round(row), 0, height - 1)), int(np.clip(round(column), 0, width - 1))
+
+
+@dataclass(frozen=True)
+class AttentionBlock(ABC):
+    """One block's attention.
+
+    Attributes:
+        stage: From 1, as in the papers.
+        block: From 1, within the stage.
+        kind: ``D`` deformable, ``N`` neighbourhood, ``L`` window, ``S`` shifted window.
+        cells: The map whose cells are the queries.
+        heads: h.
+        weights: (h, H, W, K), attention of each query to each of its keys; sums to 1 over them.
+    """
+
+    stage: int
+    block: int
+    kind: str
+    cells: Cells
+    heads: int
+    weights: Array
+
+    @property
+    def name(self) -> str:
+        """What ``--block`` takes, such as ``3.2``: the second block of the third stage."""
+        return f"{self.stage}.{self.block}"
+
+    @property
+    def module(self) -> str:
+        """The block's name in the network."""
+        return f"stages.{self.stage - 1}.blocks.{self.block - 1}"
+
+    @abstractmethod
+    def look(self, x: float, y: float, head: int | None = None) -> Look:
+        """What the query nearest to a pixel looks at.
+
+        Args:
+            x: Pixels from the left.
+            y: Pixels from the top.
+            head: From 0; None for the mean of all heads.
+        """
+
+
+@dataclass(frozen=True)
+class DeformableBlock(AttentionBlock):
+    """Attention to keys that were sampled at learned positions.
+
+    Attributes:
+        groups: G; heads belong to them in order: head = group x (h / G) + head in group.
+        reference: (Hk, Wk, 2), reference points in pixels, (x, y).
+        offsets: (G, Hk, Wk, 2), what the network adds to them, in pixels, before a position is held inside the map.
+        positions: (G, Hk, Wk, 2), where it samples, in pixels.
+        normalised: (G, Hk, Wk, 2), the same as the network has it: (y, x), -1 and 1 the centres of the first and the
+            last cell.
+    """
+
+    groups: int
+    reference: Array
+    offsets: Array
+    positions: Array
+    normalised: Array
+
+    @property
+    def received(self) -> Array:
+        """(h, N): the share of all attention of a head that falls on each key, over all queries; sums to 1."""
+        return self.weights.mean(axis=(1, 2))
+
+    @property
+    def received_by_group(self) -> Array:
+        """(G, Hk, Wk): the same as the mean of each group's heads, each group's sums to 1."""
+        by_group = self.received.reshape(self.groups, self.heads // self.groups, -1).mean(axis=1)
+        return by_group.reshape(self.positions.shape[:3])
+
+    def look(self, x: float, y: float, head: int | None = None) -> Look:
+        """What the query nearest to a pixel looks at; of all heads, the keys of all groups."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LocalBlock(AttentionBlock):
+    """Attention to cells nearby.
+
+    Attributes:
+        keys: (H, W, K), the cells that each query sees, as row x W + column; -1 for padding.
+    """
+
+    keys: Array
+
+    def look(self, x: float, y: float, head: int | None = None) -> Look:
+        """What the query nearest to a pixel looks at; padding is left out."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """How much each part of the image contributed, as a map of the first stage's cells.
+
+    Attributes:
+        cells: The map.
+        rollout: (H, W), attention rolled back through all blocks (Abnar and Zuidema, ACL 2020); sums to at most 1.
+        gradient: (H, W), the same weighted by gradients of the class's logit (Chefer et al., ICCV 2021); not negative.
+    """
+
+    cells: Cells
+    rollout: Array
+    gradient: Array
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a network looked at in one image.
+
+    Attributes:
+        architecture: Name of the variant.
+        view: How the network's input was cut out of the image.
+        logits: (classes,).
+        probabilities: (classes,), softmax of the logits.
+        target: The class that the saliency is of.
+        classes: Names of the classes; numbers where they have none.
+        blocks: All blocks in order.
+        saliency: Where the evidence is.
+    """
+
+    architecture: str
+    view: View
+    logits: Array
+    probabilities: Array
+    target: int
+    classes: tuple[str, ...]
+    blocks: tuple[AttentionBlock, ...]
+    saliency: Saliency
+
+    @property
+    def deformable(self) -> tuple[DeformableBlock, ...]:
+        """The blocks with sampling points."""
+        return tuple(block for block in self.blocks if isinstance(block, DeformableBlock))
+
+    def on_image(self, values: Array, cells: Cells, size: tuple[int, int]) -> Array:
+        """A map as values of the image's pixels, interpolated between the cells' centres.
+
+        Args:
+            values: (H, W), of the cells.
+            cells: Where they lie.
+            size: (width, height) of the result, which shows the whole image.
+
+        Returns:
+            (height, width); NaN where the network was not given the image.
+        """
+        raise NotImplementedError
+
+    def salient(self, count: int) -> list[tuple[float, float]]:
+        """The most salient places, apart from each other: (x, y) in pixels, the most salient first."""
+        raise NotImplementedError

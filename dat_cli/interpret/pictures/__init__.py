@@ -1,0 +1,1 @@
+"""What a network looked at, drawn over the photograph."""
