@@ -25,6 +25,8 @@ COMMANDS: dict[str, Command] = {
     "validate": Command("dat_cli.cli.lightning", "measure trained weights on validation images"),
     "test": Command("dat_cli.cli.lightning", "measure trained weights on test images"),
     "predict": Command("dat_cli.cli.predict", "name what is in pictures"),
+    "embed": Command("dat_cli.cli.embed", "turn pictures into vectors, for search and clustering"),
+    "calibrate": Command("dat_cli.cli.calibrate", "make probabilities of trained weights say how often they are right"),
     "models": Command("dat_cli.cli.commands.models", "list the published networks"),
     "info": Command("dat_cli.cli.commands.info", "say what weights are, without loading them"),
     "pull": Command("dat_cli.cli.commands.pull", "download weights from the Hugging Face Hub"),
