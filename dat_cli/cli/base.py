@@ -48,6 +48,7 @@ class DatCLI(LightningCLI):
     """
 
     command: str
+    trainer_kind: type[Trainer] = Trainer  # LightningCLI takes only methods of the trainer for commands
     skipped = frozenset({"model", "datamodule", "train_dataloaders", "val_dataloaders", "ckpt_path", "weights_only"})
 
     trainer_options: Mapping[str, Any] = MappingProxyType({})
@@ -59,6 +60,7 @@ class DatCLI(LightningCLI):
             Classification,
             ImageDataModule,
             args=args,
+            trainer_class=self.trainer_kind,
             save_config_callback=None,
             seed_everything_default=SEED,
             trainer_defaults={**_TRAINER, **self.trainer_options},

@@ -169,9 +169,9 @@ class Classification(LightningModule):
         """Say what was found."""
         self.findings = self.test_findings.compute(_numbers(self.test_scores))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Loss, scores and mistakes of a batch."""
-        self._measure(batch, self.val_scores, self.val_findings)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
+        """Loss, scores and mistakes of a batch, whose logits callbacks are given."""
+        return self._measure(batch, self.val_scores, self.val_findings)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Loss, scores and mistakes of a batch."""
@@ -227,13 +227,14 @@ class Classification(LightningModule):
             for name, value in checkpoint.get("train_loss", {}).items():
                 getattr(self.train_loss, name).fill_(value)
 
-    def _measure(self, batch: Batch, scores: MetricCollection, findings: FindingsCollector) -> None:
+    def _measure(self, batch: Batch, scores: MetricCollection, findings: FindingsCollector) -> Tensor:
         logits = self(batch.images).float()
         findings.update(batch.images, logits, batch.labels, batch.names, self.preprocessing)
         real = batch.labels != PADDING
         if real.any():
             scores.update(logits[real], batch.labels[real])
         self.log_dict(scores, on_step=False, on_epoch=True)
+        return logits
 
     def _compile(self) -> None:
         """Once, in place: the names of tensors stay."""
