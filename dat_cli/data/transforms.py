@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import floor
 
 import torch
@@ -12,10 +13,11 @@ from torchvision.transforms import InterpolationMode, v2
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.augment import distortions, erasures
+from dat_cli.data.geometry import covering, middle_part
 
 Transform = Callable[[Image.Image], Tensor]
 
-_LONGEST = 8  # times as long as wide: more of a picture than this is never within a centre crop
+_USUAL_CROP = 0.875  # of each side, as for 224 of 256 pixels
 
 
 def eval_transform(preprocessing: Preprocessing) -> Transform:
@@ -24,15 +26,22 @@ def eval_transform(preprocessing: Preprocessing) -> Transform:
     Returns:
         A function from an RGB picture of any size to a (C, H, W) float32 tensor.
     """
-    _, height, width = preprocessing.input_size
-    scaled = (floor(height / preprocessing.crop_pct), floor(width / preprocessing.crop_pct))
-    mode = _interpolation(preprocessing)
-    resize: nn.Module
-    if preprocessing.crop_mode == "squash":
-        resize = v2.Resize(scaled, interpolation=mode, antialias=True)
-    else:
-        resize = _Cover(scaled, preprocessing.interpolation)
-    return v2.Compose([resize, v2.CenterCrop((height, width)), *_to_input(preprocessing)])
+    return v2.Compose([_resize(preprocessing), v2.CenterCrop(preprocessing.input_size[1:]), *_to_input(preprocessing)])
+
+
+def crops_transform(preprocessing: Preprocessing) -> Transform:
+    """The four corners and the centre of the picture, resized as for evaluation.
+
+    Where evaluation sees the whole picture, so that there are no corners, it is made larger first: by 1 / 0.875, as
+    is usual.
+
+    Returns:
+        A function from an RGB picture of any size to a (5, C, H, W) float32 tensor.
+    """
+    if preprocessing.crop_pct == 1:
+        preprocessing = replace(preprocessing, crop_pct=_USUAL_CROP)
+    crops = v2.FiveCrop(preprocessing.input_size[1:])
+    return v2.Compose([_resize(preprocessing), crops, _EachToInput(preprocessing)])
 
 
 def train_transform(
@@ -76,6 +85,15 @@ def train_transform(
     )
 
 
+def _resize(preprocessing: Preprocessing) -> nn.Module:
+    """To a size of which the network is given a part."""
+    _, height, width = preprocessing.input_size
+    scaled = (floor(height / preprocessing.crop_pct), floor(width / preprocessing.crop_pct))
+    if preprocessing.crop_mode == "squash":
+        return v2.Resize(scaled, interpolation=_interpolation(preprocessing), antialias=True)
+    return _Cover(preprocessing)
+
+
 def _interpolation(preprocessing: Preprocessing) -> InterpolationMode:
     return InterpolationMode(preprocessing.interpolation)
 
@@ -91,29 +109,27 @@ def _to_input(preprocessing: Preprocessing) -> list[nn.Module]:
     ]
 
 
-class _Cover(nn.Module):
-    """Resize so that a (height, width) is just covered and the aspect ratio stays."""
+class _EachToInput(nn.Module):
+    """Several pictures of one size to (N, C, H, W)."""
 
-    def __init__(self, size: tuple[int, int], interpolation: str) -> None:
+    def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.size, self.filter = size, Image.Resampling[interpolation.upper()]
+        self.to_input = v2.Compose(_to_input(preprocessing))
+
+    def forward(self, *pictures: Image.Image) -> Tensor:
+        return torch.stack([self.to_input(picture) for picture in pictures])
+
+
+class _Cover(nn.Module):
+    """Resize so that a size is just covered and the aspect ratio stays."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.filter = Image.Resampling[preprocessing.interpolation.upper()]
 
     def forward(self, image: Image.Image) -> Image.Image:
-        image = _shorten(image)
-        height, width = self.size
-        ratio = min(image.height / height, image.width / width)
-        # timm leaves square sizes to torchvision, which rounds the longer side down, and rounds others itself
-        to_int = floor if height == width else round
-        return image.resize(
-            (max(to_int(image.width / ratio), width), max(to_int(image.height / ratio), height)), self.filter
-        )
-
-
-def _shorten(image: Image.Image) -> Image.Image:
-    """Cut the ends of a strip, which would be thrown away after a resize that could fill the memory."""
-    limit = _LONGEST * min(image.size)
-    if max(image.size) <= limit:
-        return image
-    width, height = min(image.width, limit), min(image.height, limit)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
+        part = middle_part(image.size)
+        if part != (0, 0, *image.size):
+            image = image.crop(part)
+        return image.resize(covering(image.size, self.preprocessing), self.filter)

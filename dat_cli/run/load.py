@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ def load_model(reference: str | Path | Weights, *, owner: str | None = None) -> 
         owner: Whose weights a variant's name means.
 
     Returns:
-        The network on the CPU in evaluation mode, and what its weights say about themselves.
+        The network on the CPU in evaluation mode, and what its weights say about themselves. The network gives plain
+        logits: where ``config.temperature`` is not None, divide them by it before softmax, as ``dat predict`` does.
 
     Raises:
         WeightsError: The weights cannot be read or their tensors do not fit the network that they name.
@@ -29,4 +31,10 @@ def load_model(reference: str | Path | Weights, *, owner: str | None = None) -> 
     arguments: dict[str, Any] = {**config.model_args, "num_classes": len(config.classes)}
     network = create_model(config.architecture, **arguments)
     load_tensors(network, read_tensors(weights.path), source=weights.name)
+    network.pretrained_cfg = network.default_cfg = {
+        **network.default_cfg,
+        **asdict(config.preprocessing),
+        "num_classes": len(config.classes),
+        "label_names": config.classes,
+    }
     return network.eval(), config

@@ -1,10 +1,10 @@
-"""Prediction: images from paths, through the network, to records that are written as they come."""
+"""Prediction: images from paths, through the network, to class probabilities, batch by batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -15,9 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.image import load_image
 from dat_cli.data.machine import default_workers
-from dat_cli.data.transforms import eval_transform
+from dat_cli.data.transforms import crops_transform, eval_transform
 from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, DatError
+
+Crops: TypeAlias = Literal[1, 5]
 
 _ENOUGH = 1000  # images; more do not want more workers
 
@@ -31,7 +33,7 @@ class File(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images (B, C, H, W) of those files that could be read, and all files in order."""
+    """Images (B, crops, C, H, W) of those files that could be read, and all files in order."""
 
     images: Tensor
     files: list[File]
@@ -45,25 +47,50 @@ class Prediction(LightningModule):
 
     Args:
         network: Images (B, C, H, W) to logits (B, classes).
+        temperature: What logits are divided by, see ``train.calibration``.
+        flip: Look at the mirror image of each crop too.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, temperature: float = 1.0, flip: bool = False) -> None:
         super().__init__()
         self.network = network
+        self.temperature = temperature
+        self.flip = flip
 
     def predict_step(self, batch: Batch) -> Tensor:
-        """Probabilities (B, classes) in float32 of the images that could be read.
+        """Probabilities (B, classes) in float32 of the images that could be read: the mean over an image's views.
+
+        The network is given one view after another, so that more of them need no more memory.
 
         Raises:
             DatError: The network gave something that is no number.
         """
         if not len(batch.images):
             return batch.images.new_zeros((0, 0))
-        probabilities: Tensor = self.network(batch.images).float().softmax(-1)
-        if not probabilities.isfinite().all():
-            names = ", ".join(printable(file.path) for file in batch.files[:3])
-            raise DatError(f"the network's output is not finite, near {names}", hint="try --trainer.precision 32-true")
+        probabilities = torch.stack([self._of_view(view) for view in self._views(batch.images)]).mean(0)
+        require_finite(probabilities, batch)
         return probabilities
+
+    def _views(self, images: Tensor) -> Iterator[Tensor]:
+        for crop in images.unbind(1):
+            yield crop
+            if self.flip:
+                yield crop.flip(-1)
+
+    def _of_view(self, images: Tensor) -> Tensor:
+        probabilities: Tensor = (self.network(images).float() / self.temperature).softmax(-1)
+        return probabilities
+
+
+def require_finite(output: Tensor, batch: Batch) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        DatError: There is some; names files of the batch.
+    """
+    if not output.isfinite().all():
+        names = ", ".join(printable(file.path) for file in batch.files[:3])
+        raise DatError(f"the network's output is not finite, near {names}", hint="try --trainer.precision 32-true")
 
 
 class PredictionData(LightningDataModule):
@@ -76,6 +103,8 @@ class PredictionData(LightningDataModule):
         preprocessing: How a picture becomes the network's input.
         batch_size: Images in a batch.
         num_workers: Processes that decode; None for what suits the machine.
+        crops: 1 for what evaluation sees, 5 for the corners and the centre.
+        skip: So many of the first files are passed over, without being opened; their numbers stay taken.
     """
 
     def __init__(
@@ -85,11 +114,15 @@ class PredictionData(LightningDataModule):
         *,
         batch_size: int = 32,
         num_workers: int | None = None,
+        crops: Crops = 1,
+        skip: int = 0,
     ) -> None:
         super().__init__()
         self.paths = paths
         self.preprocessing = preprocessing
-        self.decode = Decode(preprocessing)
+        self.crops = crops
+        self.skip = skip
+        self.decode = Decode(preprocessing, crops=crops)
         self.batch_size = batch_size
         self.num_workers = num_workers
 
@@ -102,7 +135,8 @@ class PredictionData(LightningDataModule):
     def _workers(self, processes: int) -> int:
         few = list(islice(self.paths, _ENOUGH))  # counting them all would be walking them twice
         channels, height, width = self.preprocessing.input_size
-        return default_workers(len(few), self.batch_size * channels * height * width * 4, processes)
+        batch_bytes = self.batch_size * self.crops * channels * height * width * 4
+        return default_workers(len(few), batch_bytes, processes)
 
 
 class Decode(Dataset[Decoded]):
@@ -110,15 +144,19 @@ class Decode(Dataset[Decoded]):
 
     Args:
         preprocessing: How a picture becomes the network's input.
+        crops: How many parts of it become inputs.
     """
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.transform: Callable[[Image.Image], Tensor] = eval_transform(preprocessing)
+    def __init__(self, preprocessing: Preprocessing, *, crops: Crops = 1) -> None:
+        self.transform: Callable[[Image.Image], Tensor] = (
+            eval_transform(preprocessing) if crops == 1 else crops_transform(preprocessing)
+        )
 
     def __getitem__(self, file: File) -> Decoded:
-        """The file's image (C, H, W), or the file with what is wrong with it."""
+        """The file's image (crops, C, H, W), or the file with what is wrong with it."""
         try:
-            return file, self.transform(load_image(file.path))
+            views = self.transform(load_image(file.path))
+            return file, views if views.dim() == 4 else views[None]
         except DataError as error:
             return file._replace(error=error.message), None
 
@@ -145,7 +183,7 @@ class _Stream:
         )
 
     def _files(self) -> Iterator[list[File]]:
-        numbered = (File(number, path) for number, path in enumerate(self.data.paths))
+        numbered = islice((File(number, path) for number, path in enumerate(self.data.paths)), self.data.skip, None)
         turn = 0
         while files := list(islice(numbered, self.data.batch_size)):
             if turn % self.processes == self.rank:

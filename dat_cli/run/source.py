@@ -80,12 +80,13 @@ def resized(source: Source, *, img_size: int | None = None, window: int | None =
     changed = replace(network, img_size=size, window=window)
     config = source.config
     if config and img_size is not None and config.preprocessing.input_size[1:] != (size, size):
-        config = replace(config, preprocessing=config.preprocessing.at(size), metrics={})
+        config = replace(config, preprocessing=config.preprocessing.at(size), metrics={}, temperature=None)
     if changed == network:
         return replace(source, config=config)
     if config:
         others = {name: value for name, value in config.model_args.items() if name in ("drop_rate", "drop_path_rate")}
-        config = replace(config, model_args={**_model_args(changed), **others}, metrics={})
+        arguments = {**_model_args(changed), **others}
+        config = replace(config, model_args=arguments, metrics={}, temperature=None)
     tensors = resize_tables(source.tensors, changed.outline())
     return checked(replace(source, tensors=tensors, network=changed, config=config, metrics={}))
 
