@@ -13,10 +13,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from dat_cli.data.geometry import View
+from dat_cli.ops.bilinear import bilinear_splat
 
 Array: TypeAlias = npt.NDArray[Any]
+
+_APART = 0.2  # of the longer side of the map, between two salient places
 
 
 class Look(NamedTuple):
@@ -55,7 +59,7 @@ class Cells:
     @property
     def centres(self) -> Array:
         """(H, W, 2), the centre of each cell in pixels."""
-        return self.pixels(np.stack(np.mgrid[: self.map_size[0], : self.map_size[1]], axis=-1))
+        return self.pixels(np.moveaxis(np.indices(self.map_size), 0, -1))
 
     def pixels(self, cells: npt.ArrayLike) -> Array:
         """Fractional (row, column), (..., 2), as (x, y) in pixels."""
@@ -99,13 +103,14 @@ class AttentionBlock(ABC):
         return f"stages.{self.stage - 1}.blocks.{self.block - 1}"
 
     @abstractmethod
-    def look(self, x: float, y: float, head: int | None = None) -> Look:
+    def look(self, x: float, y: float, *, head: int | None = None, group: int | None = None) -> Look:
         """What the query nearest to a pixel looks at.
 
         Args:
             x: Pixels from the left.
             y: Pixels from the top.
-            head: From 0; None for the mean of all heads.
+            head: From 0; None for the mean of all heads, or of those of the group.
+            group: From 0; None for all. Only deformable blocks have groups.
         """
 
 
@@ -139,9 +144,21 @@ class DeformableBlock(AttentionBlock):
         by_group = self.received.reshape(self.groups, self.heads // self.groups, -1).mean(axis=1)
         return by_group.reshape(self.positions.shape[:3])
 
-    def look(self, x: float, y: float, head: int | None = None) -> Look:
-        """What the query nearest to a pixel looks at; of all heads, the keys of all groups."""
-        raise NotImplementedError
+    def look(self, x: float, y: float, *, head: int | None = None, group: int | None = None) -> Look:
+        """What the query nearest to a pixel looks at: the keys of the heads' groups."""
+        row, column = self.cells.nearest(x, y)
+        by_group = self.weights[:, row, column].reshape(self.groups, self.heads // self.groups, -1)  # (G, h / G, N)
+        if head is not None:
+            group, within = divmod(head, self.heads // self.groups)
+            by_group = by_group[:, within : within + 1]
+        groups = np.arange(self.groups) if group is None else np.array([group])
+        weights = by_group[groups].mean(axis=1) / len(groups)  # (G', N)
+        positions = self.normalised[groups]
+        shares = torch.from_numpy(weights.reshape(len(groups), 1, *positions.shape[1:3]))
+        footprint = bilinear_splat(shares, torch.from_numpy(positions), self.cells.map_size).sum(dim=(0, 1)).numpy()
+        keys = self.positions[groups].reshape(-1, 2)
+        query = self.cells.centres[row, column]
+        return Look(query, keys, weights.flatten(), groups.repeat(weights.shape[1]), footprint)
 
 
 @dataclass(frozen=True)
@@ -154,9 +171,17 @@ class LocalBlock(AttentionBlock):
 
     keys: Array
 
-    def look(self, x: float, y: float, head: int | None = None) -> Look:
+    def look(self, x: float, y: float, *, head: int | None = None, group: int | None = None) -> Look:  # noqa: ARG002 - there are no groups
         """What the query nearest to a pixel looks at; padding is left out."""
-        raise NotImplementedError
+        row, column = self.cells.nearest(x, y)
+        by_head = self.weights[:, row, column]  # (h, K)
+        weights = by_head.mean(axis=0) if head is None else by_head[head]
+        keys = self.keys[row, column]
+        weights, keys = weights[keys >= 0], keys[keys >= 0]
+        footprint = np.zeros(self.cells.map_size, weights.dtype)
+        footprint.flat[keys] = weights
+        centres = self.cells.centres
+        return Look(centres[row, column], centres.reshape(-1, 2)[keys], weights, np.zeros(len(keys), int), footprint)
 
 
 @dataclass(frozen=True)
@@ -214,8 +239,32 @@ class Explanation:
         Returns:
             (height, width); NaN where the network was not given the image.
         """
-        raise NotImplementedError
+        left, top, right, bottom = self.view.box
+        columns = (np.arange(size[0]) + 0.5) * self.view.image[0] / size[0]
+        rows = (np.arange(size[1]) + 0.5) * self.view.image[1] / size[1]
+        across = _tents((columns - cells.first[0]) / cells.step[0], cells.map_size[1])
+        down = _tents((rows - cells.first[1]) / cells.step[1], cells.map_size[0])
+        shown: Array = down @ values @ across.T
+        shown[(rows < top) | (rows > bottom)] = np.nan
+        shown[:, (columns < left) | (columns > right)] = np.nan
+        return shown
 
     def salient(self, count: int) -> list[tuple[float, float]]:
         """The most salient places, apart from each other: (x, y) in pixels, the most salient first."""
-        raise NotImplementedError
+        cells = self.saliency.cells
+        values = self.saliency.gradient if self.saliency.gradient.any() else self.saliency.rollout
+        left, centres = values.astype(float), cells.centres
+        apart = _APART * max(cells.map_size)
+        rows, columns = np.indices(cells.map_size)
+        found: list[tuple[float, float]] = []
+        while len(found) < count and np.isfinite(left).any():
+            row, column = np.unravel_index(int(np.nanargmax(left)), left.shape)
+            found.append((float(centres[row, column, 0]), float(centres[row, column, 1])))
+            left[np.hypot(rows - row, columns - column) < apart] = np.nan
+        return found
+
+
+def _tents(places: Array, cells: int) -> Array:
+    """(P, cells): weights of the two cells nearest to each place, beyond the outermost centres of those alone."""
+    places = np.clip(places, 0, cells - 1)
+    return np.clip(1 - np.abs(places[:, None] - np.arange(cells)), 0, None)

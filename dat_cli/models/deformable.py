@@ -9,19 +9,19 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 from dat_cli.catalog import Generation
 from dat_cli.errors import ModelError
 from dat_cli.models.layers import DepthwiseConv, head_dim
+from dat_cli.models.observe import Deformed, Observable
 from dat_cli.ops.bilinear import bilinear_sample
-from dat_cli.ops.deformable import deformable_attention
+from dat_cli.ops.deformable import deformable_attention, deformable_weights
 from dat_cli.ops.points import query_points, reference_points
 
 
-class DeformableAttention(nn.Module):
+class DeformableAttention(Observable):
     """Multi-head attention of every position to sampled ones, (B, H, W, C) -> (B, H, W, C).
 
     Complexity: 2 HW N C + 2 HW C^2 + 2 N C^2 for the attention with N = HW / r^2 sampled keys, and
     (k^2 + 2) N C for the offsets.
 
-    To see where a block looks, hook its submodule ``points``, whose output is the positions:
-    ``block.points.register_forward_hook(lambda module, inputs, positions: ...)``.
+    To see where a block looks, use ``models.observe``.
 
     Args:
         dim: Channels, C.
@@ -64,15 +64,22 @@ class DeformableAttention(nn.Module):
         nn.init.trunc_normal_(self.rpe_table, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
         query = self.query(x)
         positions = self.points(query)  # (B, G, Hk, Wk, 2)
         sampled = self._sample(x, positions)  # (B, N, C)
-        query, key, value = (
-            part.unflatten(-1, (self.heads, self.head_dim)) for part in (query, self.key(sampled), self.value(sampled))
-        )
-        grid = query_points(height, width, self.generation, like=positions)
-        attended = deformable_attention(query, key, value, self.rpe_table, grid, positions.flatten(2, 3))
+        heads = (self.heads, self.head_dim)
+        queries, keys, values = (part.unflatten(-1, heads) for part in (query, self.key(sampled), self.value(sampled)))
+        grid = query_points(x.shape[1], x.shape[2], self.generation, like=positions)
+        keys_at = positions.flatten(2, 3)
+        if self.observer is None:
+            attended = deformable_attention(queries, keys, values, self.rpe_table, grid, keys_at)
+        else:
+            weights = deformable_weights(queries, keys, self.rpe_table, grid, keys_at)
+            offsets = self.points.offsets(query)
+            self.observer(
+                Deformed(self.points.reference(offsets), offsets, positions, weights, (x.shape[1], x.shape[2]))
+            )
+            attended = (weights @ values.transpose(1, 2)).transpose(1, 2).reshape(queries.shape)
         return self.proj(attended.flatten(3))
 
     def _sample(self, x: Tensor, positions: Tensor) -> Tensor:
@@ -112,23 +119,29 @@ class SamplingPoints(nn.Module):
         self.proj = nn.Linear(dim, 2, bias=False)
 
     def forward(self, query: Tensor) -> Tensor:
+        return self.place(self.offsets(query))
+
+    def offsets(self, query: Tensor) -> Tensor:
+        """How far the points move: (B, H, W, G D) -> (B, G, Hk, Wk, 2)."""
         by_group = query.unflatten(-1, (self.groups, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1)  # (B G, H, W, D)
         hidden = F.gelu(self.norm(self.conv(by_group)))
-        return self._positions(self._offsets(hidden)).unflatten(0, (query.shape[0], self.groups))
-
-    def _offsets(self, hidden: Tensor) -> Tensor:
-        """(B G, Hk, Wk, D) -> (B G, Hk, Wk, 2), in units of normalised coordinates."""
         exact = torch.promote_types(hidden.dtype, torch.float32)
         hidden, weight = hidden.to(exact), self.proj.weight.to(exact)
         # Sums of products, because autocast would turn a linear layer back to half precision.
         offsets = torch.stack([(hidden * row).sum(dim=-1) for row in weight], dim=-1)
+        offsets = offsets.unflatten(0, (query.shape[0], self.groups))
         if self.offset_range < 0:
             return offsets
-        cells = [size - 1 if self.generation == "dat_pp" else size for size in offsets.shape[1:3]]
+        cells = [size - 1 if self.generation == "dat_pp" else size for size in offsets.shape[2:4]]
         return self.offset_range * offsets.tanh() / offsets.new_tensor([max(1, size) for size in cells])
 
-    def _positions(self, offsets: Tensor) -> Tensor:
-        positions = reference_points(offsets.shape[1], offsets.shape[2], self.generation, like=offsets) + offsets
+    def reference(self, offsets: Tensor) -> Tensor:
+        """Where the points stand before they move, (Hk, Wk, 2), for offsets (B, G, Hk, Wk, 2)."""
+        return reference_points(offsets.shape[2], offsets.shape[3], self.generation, like=offsets)
+
+    def place(self, offsets: Tensor) -> Tensor:
+        """Where the points stand after they have moved, (B, G, Hk, Wk, 2) -> (B, G, Hk, Wk, 2)."""
+        positions = self.reference(offsets) + offsets
         if self.offset_range >= 0:
             return positions
         return positions.tanh() if self.generation == "dat" else positions.clamp(-1, 1)

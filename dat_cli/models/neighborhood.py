@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from dat_cli.errors import ModelError
 from dat_cli.models.layers import head_dim, project_padded
-from dat_cli.ops.neighborhood import neighborhood_attention
+from dat_cli.models.observe import Local, Observable
+from dat_cli.ops.local import attend_to_cells
+from dat_cli.ops.neighborhood import neighborhood_attention, neighborhoods
 
 
-class NeighborhoodAttention(nn.Module):
+class NeighborhoodAttention(Observable):
     """Multi-head self-attention to the K x K nearest positions, (B, H, W, C) -> (B, H, W, C).
 
     As in NAT (Hassani et al., CVPR 2023) with relative position bias; needs no package of compiled kernels. Maps
@@ -38,5 +40,12 @@ class NeighborhoodAttention(nn.Module):
         height, width = x.shape[1:3]
         qkv = project_padded(self.qkv, x, max(0, self.kernel - height), max(0, self.kernel - width))
         query, key, value = qkv.unflatten(-1, (3, self.heads, self.head_dim)).unbind(3)  # each (B, H, W, h, d)
-        attended = neighborhood_attention(query, key, value, self.rpb, self.kernel)
-        return self.proj(attended[:, :height, :width].flatten(3))
+        if self.observer is None:
+            attended = neighborhood_attention(query, key, value, self.rpb, self.kernel)[:, :height, :width]
+        else:
+            padded = (qkv.shape[1], qkv.shape[2])
+            cells, bias = neighborhoods(self.rpb, *padded, self.kernel)
+            cells, bias = cells[:height, :width], bias[:, :height, :width]
+            attended, weights = attend_to_cells(query[:, :height, :width], key, value, bias, cells)
+            self.observer(Local(cells, weights, padded))
+        return self.proj(attended.flatten(3))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.models.layers import head_dim, project_padded
+from dat_cli.models.observe import Local, Observable, Observation
+from dat_cli.ops.local import attend_to_cells
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(Observable):
     """Multi-head self-attention in non-overlapping M x M windows, (B, H, W, C) -> (B, H, W, C).
 
     Sizes that M does not divide are padded with zeros at the right and the bottom; the padding is seen as it is in
@@ -38,6 +42,8 @@ class WindowAttention(nn.Module):
         height, width = x.shape[1:3]
         below, right = -height % self.window, -width % self.window
         qkv = project_padded(self.qkv, x, below, right)
+        if self.observer is not None:
+            return self.proj(self._attend_observed(qkv, height, width, self.observer))
         if self.shift:
             qkv = qkv.roll((-self.shift, -self.shift), dims=(1, 2))
         x = self._attend(qkv)
@@ -64,6 +70,29 @@ class WindowAttention(nn.Module):
         x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
         x = x.reshape(batch, rows, columns, self.heads, size, size, self.head_dim)
         return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, self.heads * self.head_dim)
+
+    def _attend_observed(self, qkv: Tensor, height: int, width: int, observer: Callable[[Observation], None]) -> Tensor:
+        """The same query by query: (B, H', W', 3 C) -> (B, H, W, C), and tell the observer."""
+        heads = (3, self.heads, self.head_dim)
+        query, key, value = qkv.unflatten(-1, heads).unbind(3)  # each (B, H', W', h, d)
+        cells, bias = self._keys(*qkv.shape[1:3])
+        cells, bias = cells[:height, :width], bias[:, :height, :width].to(qkv.dtype)
+        attended, weights = attend_to_cells(query[:, :height, :width], key, value, bias, cells)
+        observer(Local(cells, weights, (qkv.shape[1], qkv.shape[2])))
+        return attended.flatten(3)
+
+    def _keys(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """The cells that each query sees, (H, W, M M) as row x W + column, and their bias, (h, H, W, M M)."""
+        size, shift = self.window, (-self.shift, -self.shift)
+        bias = self._bias()[:, None]  # (h, 1, M M, M M)
+        if self.shift:
+            bias = bias + _seams(height, width, size, self.shift, like=bias)[None, :, 0]
+        grid = torch.arange(height * width, device=bias.device).view(height, width).roll(shift, dims=(0, 1))
+        windows = grid.view(height // size, size, width // size, size).transpose(1, 2).reshape(-1, size * size)
+        place = windows.flatten().argsort()  # where each cell of the map stands among the windows
+        cells = windows[:, None].expand(-1, size * size, -1).flatten(0, 1)[place]
+        bias = bias.expand(-1, len(windows), -1, -1).flatten(1, 2)[:, place]
+        return cells.unflatten(0, (height, width)), bias.unflatten(1, (height, width))
 
     def _bias(self) -> Tensor:
         """(h, M M, M M): the table by the difference of query and key, row offset major."""

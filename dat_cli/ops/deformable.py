@@ -58,15 +58,33 @@ def deformable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> 
     return bias.reshape(batch, table.shape[0], query_points.shape[0], keys)
 
 
+def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
+    """softmax(query key^T / sqrt(d) + bias), the weights that ``deformable_attention`` gives to its values.
+
+    Args:
+        query: (B, H, W, h, d).
+        key: (B, N, h, d).
+        table: As there.
+        query_points: As there.
+        key_points: As there.
+
+    Returns:
+        (B, h, H W, N).
+    """
+    bias = deformable_bias(table, query_points.flatten(0, 1), key_points).to(query.dtype)
+    queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
+    scores = queries @ key.permute(0, 2, 3, 1) * queries.shape[-1] ** -0.5 + bias
+    return scores.softmax(dim=-1)
+
+
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Tensor, key_points: Tensor
 ) -> Tensor:
-    bias = deformable_bias(table, query_points.flatten(0, 1), key_points).to(query.dtype)  # (B, h, M, N)
-    queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
-    keys, values = key.transpose(1, 2), value.transpose(1, 2)  # (B, h, N, d)
+    values = value.transpose(1, 2)  # (B, h, N, d)
     if is_reference():
-        scores = queries @ keys.transpose(-1, -2) * queries.shape[-1] ** -0.5 + bias
-        attended = scores.softmax(dim=-1) @ values
+        attended = deformable_weights(query, key, table, query_points, key_points) @ values
     else:
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+        bias = deformable_bias(table, query_points.flatten(0, 1), key_points).to(query.dtype)  # (B, h, M, N)
+        queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
+        attended = F.scaled_dot_product_attention(queries, key.transpose(1, 2), values, attn_mask=bias)
     return attended.transpose(1, 2).reshape(query.shape)

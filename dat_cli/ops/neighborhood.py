@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.ops.local import attend_to_cells
 from dat_cli.ops.setting import is_reference
 
 
@@ -34,15 +35,24 @@ def neighborhood_attention(query: Tensor, key: Tensor, value: Tensor, table: Ten
 
 def _by_query(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: int) -> Tensor:
     """The plain form: gather the K^2 keys of every query."""
-    batch, height, width, heads, dim = query.shape
-    rows, rows_offset = _window(height, kernel, query.device)  # (H, K)
-    columns, columns_offset = _window(width, kernel, query.device)  # (W, K)
-    at = (slice(None), rows[:, None, :, None], columns[None, :, None, :])
-    keys, values = (x[at].flatten(3, 4).transpose(3, 4) for x in (key, value))  # (B, H, W, h, K K, d)
+    cells, bias = neighborhoods(table, query.shape[1], query.shape[2], kernel)
+    return attend_to_cells(query, key, value, bias, cells)[0]
+
+
+def neighborhoods(table: Tensor, height: int, width: int, kernel: int) -> tuple[Tensor, Tensor]:
+    """The keys of every query, (H, W, K K) as row x W + column, and their bias, (h, H, W, K K).
+
+    Args:
+        table: (h, 2 K - 1, 2 K - 1).
+        height: H.
+        width: W.
+        kernel: K.
+    """
+    rows, rows_offset = _window(height, kernel, table.device)  # (H, K)
+    columns, columns_offset = _window(width, kernel, table.device)  # (W, K)
+    cells = rows[:, None, :, None] * width + columns[None, :, None, :]  # (H, W, K, K)
     bias = table[:, rows_offset[:, None, :, None], columns_offset[None, :, None, :]]  # (h, H, W, K, K)
-    bias = bias.flatten(3).permute(1, 2, 0, 3)[:, :, :, None]  # (H, W, h, 1, K K)
-    scores = (query * dim**-0.5)[..., None, :] @ keys.transpose(-1, -2) + bias
-    return (scores.softmax(dim=-1) @ values).reshape(batch, height, width, heads, dim)
+    return cells.flatten(2), bias.flatten(3)
 
 
 def _window(size: int, kernel: int, device: torch.device) -> tuple[Tensor, Tensor]:
