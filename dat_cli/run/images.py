@@ -1,4 +1,4 @@
-"""Which images a person means: files, folders and patterns, walked lazily and each file once."""
+"""Which images a person means: files, folders, patterns and addresses, walked lazily and each once; and lists."""
 
 from __future__ import annotations
 
@@ -9,55 +9,76 @@ from fnmatch import translate
 from pathlib import Path
 
 from dat_cli.data.image import IMAGE_SUFFIXES, find_images
-from dat_cli.data.walk import printable
+from dat_cli.data.open_image import STANDARD_INPUT, standard_input
+from dat_cli.data.remote_file import RemoteFile, shown
+from dat_cli.data.shard_addresses import is_remote
 from dat_cli.errors import DataError
+from dat_cli.run.image_list import ListedImages
 
 _LISTED = 3
 _PATTERN_SIGNS = re.compile(r"[*?\[]")
 
 
 class ImagePaths:
-    """The images that arguments of a command line mean, in their order, found while one iterates.
+    """The images that arguments of a command line and a list mean, in their order, found while one iterates.
 
     Only with several arguments, which may overlap, are the files seen so far remembered (as a number each); those
-    of one folder are not, however many there are.
+    of one folder are not, however many there are. Lines of a list are never left out.
 
     Args:
-        arguments: Images, folders (searched recursively) and patterns such as ``photos/**/*.jpg``. A file given by
-            its name is taken whatever it holds; folders and patterns give files with the suffix of an image.
+        arguments: Images, folders (searched recursively), patterns such as ``photos/**/*.jpg``, addresses of http or
+            https, and ``-`` for one image on standard input. A file given by its name is taken whatever it holds;
+            folders and patterns give files with the suffix of an image.
+        listed: A file with the path or the address of an image in each line, taken as they stand, or ``-`` for lines
+            on standard input. They come after the arguments.
 
     Raises:
-        DataError: Nothing was given, something does not exist, or a folder or a pattern has no image; names them.
+        DataError: Nothing was given, something does not exist or is no address, a folder, a pattern or a list has no
+            image, or standard input has nothing to give; names them.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], *, listed: str | None = None) -> None:
         self.arguments = list(arguments)
-        if not arguments:
-            raise DataError("no images given", hint="give images, folders or patterns: dat predict photo.jpg folder")
-        missing = [argument for argument in arguments if not _is_pattern(argument) and not os.access(argument, os.F_OK)]
+        if not arguments and listed is None:
+            hint = "give images, folders, patterns or addresses: dat predict photo.jpg folder"
+            raise DataError("no images given", hint=hint)
+        missing = [argument for argument in arguments if not _may_exist(argument)]
         if missing:
             raise DataError(f"there is no {_some(missing)}")
         empty = [argument for argument in arguments if next(_matches(argument), None) is None]
         if empty:
             raise DataError(f"no images in {_some(empty)}", hint=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        if listed == STANDARD_INPUT and STANDARD_INPUT in arguments:
+            raise DataError("an image and a list cannot both come on standard input", hint="write one to a file")
+        for argument in arguments:
+            if argument == STANDARD_INPUT:
+                standard_input()  # before there are processes that decode, which have none
+            elif is_remote(argument):
+                RemoteFile(argument)  # refuses what is no address
+        self.lines = None if listed is None else ListedImages(listed)
+        self.from_pipe = STANDARD_INPUT in arguments or (self.lines is not None and self.lines.from_pipe)
+        """Whether something can be read only once, and by one process."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield paths as they were given, or below the folder that was given."""
-        may_overlap = len(self.arguments) > 1 or self.arguments[0].count("**") > 1
+        may_overlap = len(self.arguments) > 1 or "".join(self.arguments).count("**") > 1
         seen: set[int] = set()
         for argument in self.arguments:
             for path in _matches(argument):
                 if may_overlap:
-                    key = hash(os.path.normpath(Path(path).absolute()))
+                    key = hash(path if _is_elsewhere(path) else os.path.normpath(Path(path).absolute()))
                     if key in seen:
                         continue
                     seen.add(key)
                 yield path
+        yield from self.lines or ()
 
 
 def _matches(argument: str) -> Iterator[str]:
     """The images of one argument; what exists under that very name is no pattern."""
-    if Path(argument).is_dir():
+    if _is_elsewhere(argument):
+        yield argument
+    elif Path(argument).is_dir():
         yield from map(str, find_images(Path(argument)))
     elif _is_pattern(argument):
         parts = Path(argument).parts
@@ -97,10 +118,19 @@ def _names(folder: Path, *, hidden: bool = False) -> list[str]:
         return []
 
 
+def _may_exist(argument: str) -> bool:
+    return _is_elsewhere(argument) or _is_pattern(argument) or os.access(argument, os.F_OK)
+
+
+def _is_elsewhere(argument: str) -> bool:
+    """Whether it is not in the file system."""
+    return argument == STANDARD_INPUT or is_remote(argument)
+
+
 def _is_pattern(argument: str) -> bool:
     return bool(_PATTERN_SIGNS.search(argument)) and not os.path.lexists(argument)
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{printable(name)}'" for name in names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
+    some = ", ".join(f"'{shown(name)}'" for name in names[:_LISTED])
+    return some if len(names) <= _LISTED else f"{some} and {len(names) - _LISTED} more"
