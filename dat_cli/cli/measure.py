@@ -47,10 +47,11 @@ log = logging.getLogger("dat.measure")
 
 
 class Measure(DatCLI):
-    """Base of both commands; they differ in the part of the data."""
+    """Base of the commands that run trained weights over labelled images."""
 
     skipped = DatCLI.skipped | {"dataloaders", "verbose"}
     trainer_options = MappingProxyType({"devices": 1})  # more only when asked: starting them takes longer than most
+    reported = "tables, pictures and a page"
     weights: Weights
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -61,7 +62,7 @@ class Measure(DatCLI):
         add_owner(group)
         group.add_argument("--format", type=Literal["table", "json"], default="table", help="Form of the result.")
         group.add_argument(
-            "--report", type=str | None, help="Folder for tables, pictures and a page; default: in that of the run."
+            "--report", type=str | None, help=f"Folder for {self.reported}; default: in that of the run."
         )
         for name, kind in _OF_FIT.items():
             parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
@@ -108,12 +109,9 @@ class Measure(DatCLI):
             **kwargs,
         )
 
-    def measure(self, prefix: str, **kwargs: Any) -> None:
+    def measure(self, prefix: Literal["val", "test"], **kwargs: Any) -> None:
         """Run over the images and print what came out."""
-        load_tensors(self.model.network, read_tensors(self.weights.path), source=self.weights.name)
-        measured = self.run(self.command, verbose=False, **kwargs)
-        if not measured:
-            raise UsageError("nothing was measured: no batch", hint=f"see --trainer.limit_{prefix}_batches")
+        measured = self.run_over(prefix, **kwargs)
         findings = self.model.findings
         if not self.trainer.is_global_zero or findings is None:
             return
@@ -122,7 +120,7 @@ class Measure(DatCLI):
             "architecture": self.model.arch,
             "source": hide_secrets(self.options.data.source),
             "images": findings.images,
-            **{f"{prefix}_{name}": measured[0][f"{prefix}_{name}"] for name in ("loss", *_SCORES)},
+            **{f"{prefix}_{name}": measured[f"{prefix}_{name}"] for name in ("loss", *_SCORES)},
         }
         rows = findings.per_class()
         if self.options.format == "json":
@@ -133,6 +131,18 @@ class Measure(DatCLI):
         if self.options.format == "table" and len(rows) > _MOST:
             more = f"{report / CLASSES} has all" if report else "--report DIR or --format json gives all"
             log.info("the %d weakest of %d classes; %s", _WEAKEST, len(rows), more)
+
+    def run_over(self, prefix: Literal["val", "test"], **kwargs: Any) -> dict[str, float]:
+        """Run the weights over the images of a part; its scores.
+
+        Raises:
+            UsageError: There was no image.
+        """
+        load_tensors(self.model.network, read_tensors(self.weights.path), source=self.weights.name)
+        measured = self.run("validate" if prefix == "val" else "test", verbose=False, **kwargs)
+        if not measured:
+            raise UsageError("nothing was measured: no batch", hint=f"see --trainer.limit_{prefix}_batches")
+        return dict(measured[0])
 
     def _write_report(self, findings: Findings, result: dict[str, Any]) -> Path | None:
         """Write into the folder that was asked for, or beside weights of a run; the folder, if there is one.

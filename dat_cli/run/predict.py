@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dat_cli.catalog import Preprocessing
-from dat_cli.data.image import load_image
 from dat_cli.data.machine import default_workers
+from dat_cli.data.open_image import open_image
 from dat_cli.data.transforms import crops_transform, eval_transform
 from dat_cli.data.walk import printable
-from dat_cli.errors import DataError, DatError
+from dat_cli.errors import DataError, DatError, HubError
 
 Crops: TypeAlias = Literal[1, 5]
 
@@ -155,9 +155,9 @@ class Decode(Dataset[Decoded]):
     def __getitem__(self, file: File) -> Decoded:
         """The file's image (crops, C, H, W), or the file with what is wrong with it."""
         try:
-            views = self.transform(load_image(file.path))
+            views = self.transform(open_image(file.path))
             return file, views if views.dim() == 4 else views[None]
-        except DataError as error:
+        except (DataError, HubError) as error:
             return file._replace(error=error.message), None
 
 
