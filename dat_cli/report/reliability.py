@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from dat_cli.report.canvas import BLUE, ORANGE, QUIET, as_svg, drawing
+from dat_cli.report.canvas import BLUE, ORANGE, QUIET, TEAL, as_svg, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 RELIABILITY = "reliability.svg"
 BINS = 15
 """Of equal width, from 0 to 1, as in the literature; a bin holds its upper edge."""
+
+_WIDTH = 0.85 / BINS  # of a bar
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def draw_reliability(before: Reliability, after: Reliability | None) -> str:
         for (name, found), upper, lower in zip(panels, *axes, strict=True):
             _draw_accuracy(upper, found)
             upper.set_title(f"{name}: calibration error {found.ece:.2%}")
-            lower.bar(_centres(), found.images / max(found.images.sum(), 1), width=0.85 / BINS, color=QUIET)
+            lower.bar(_centres(), found.images / max(found.images.sum(), 1), width=_WIDTH, color=QUIET)
             lower.set_xlabel("certainty")
             lower.set_xlim(0, 1)
             for place in (upper, lower):
@@ -81,13 +83,13 @@ def draw_reliability(before: Reliability, after: Reliability | None) -> str:
 
 
 def _draw_accuracy(axes: Axes, found: Reliability) -> None:
-    """Bars as high as the accuracy, and from there to the mean certainty what lacks."""
+    """Bars up to accuracy or certainty, whichever is less, and from there to the other what parts them."""
     filled = found.images > 0
-    x, accuracy, confidence = _centres()[filled], found.accuracy[filled], found.confidence[filled]
-    width = 0.85 / BINS
-    axes.bar(x, accuracy, width=width, color=BLUE, alpha=0.85, label="accuracy")
-    bottom, height = np.minimum(accuracy, confidence), np.abs(accuracy - confidence)
-    axes.bar(x, height, width=width, bottom=bottom, color=ORANGE, alpha=0.6, label="gap to certainty")
+    x, accuracy, certainty = _centres()[filled], found.accuracy[filled], found.confidence[filled]
+    bottom, gap = np.minimum(accuracy, certainty), accuracy - certainty
+    axes.bar(x, bottom, width=_WIDTH, color=BLUE, alpha=0.85, label="accuracy")
+    for name, height, colour in (("too certain", -gap, ORANGE), ("not certain enough", gap, TEAL)):
+        axes.bar(x, np.maximum(height, 0), width=_WIDTH, bottom=bottom, color=colour, alpha=0.6, label=name)
     axes.plot((0, 1), (0, 1), color=QUIET, linestyle=(0, (2, 3)), linewidth=1)
     axes.set_ylim(0, 1)
     axes.legend(loc="upper left")
