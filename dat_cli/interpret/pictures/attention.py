@@ -1,0 +1,122 @@
+"""Which keys a query looks at: the picture of figure 5 in DAT's paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from dat_cli.interpret.explanation import AttentionBlock, DeformableBlock, Explanation, Look
+from dat_cli.interpret.pictures.canvas import DARK, Sheet, new_sheet
+from dat_cli.interpret.pictures.discs import draw_discs, explain_groups, sample
+from dat_cli.interpret.pictures.heat import draw_cells, explain_colours
+from dat_cli.report.canvas import INK, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+STAR = "#ff2d6f"
+"""The query."""
+
+_LARGEST = 11.0  # printer's points; diameter of the strongest key's disc, at most
+_OF_PANEL = 0.055  # the same as a part of the panel's shorter side
+_SEEN = 0.02  # of the strongest; keys with less attention are not drawn
+
+
+class _Panel(NamedTuple):
+    block: AttentionBlock
+    query: int
+    head: int | None
+    look: Look
+
+
+def draw_attention(
+    explanation: Explanation,
+    photo: Image.Image,
+    *,
+    blocks: Sequence[AttentionBlock],
+    queries: Sequence[tuple[float, float]],
+    head: int | Literal["all"] | None = None,
+    group: int | None = None,
+    size: int,
+) -> Figure:
+    """The keys of queries by weight, over the cells that they are sampled from.
+
+    Args:
+        explanation: What was looked at.
+        photo: The original image.
+        blocks: One row of panels or more for each.
+        queries: (x, y) in pixels of the photograph; the query of the nearest cell is shown.
+        head: From 0; ``all`` for a panel each; None for the mean.
+        group: From 0; None for all, or for that of the head.
+        size: Pixels of the picture's longer side.
+    """
+    panels = [
+        _Panel(block, index, chosen, block.look(*query, head=chosen, group=group))
+        for block in blocks
+        for index, query in enumerate(queries)
+        for chosen in (range(block.heads) if head == "all" else [head])
+    ]
+    groups = sorted({int(group) for panel in panels for group in panel.look.groups})
+    named = len(groups) > 1 or any(isinstance(block, DeformableBlock) for block in blocks)
+    with drawing("attention"):
+        sheet = new_sheet(
+            photo,
+            len(panels),
+            title=f"{explanation.architecture}: what {'a query looks' if len(queries) == 1 else 'queries look'} at",
+            size=size,
+            legends=2 + named,
+        )
+        for axes, panel in zip(sheet.panels, panels, strict=True):
+            sheet.show(axes, explanation.view, grey=0.8, light=0.25)
+            draw_look(axes, panel.look, panel.block, sheet)
+            sheet.caption(axes, _titles(panel, len(queries)), f"max {panel.look.footprint.max():.1%}")
+        if named:
+            explain_groups(sheet, 0, groups)
+        most = f"{panels[0].look.footprint.max():.1%}" if len(panels) == 1 else "each panel's max"
+        explain_colours(sheet, int(named), "attention on a cell", "0", most)
+        sheet.explain(1 + named, "", _marks(queries))
+        return sheet.figure
+
+
+def draw_look(axes: Axes, look: Look, block: AttentionBlock, sheet: Sheet) -> None:
+    """One query: the cells it reads, its keys and its place."""
+    draw_cells(axes, block.cells, look.footprint, float(look.footprint.max()))
+    if isinstance(block, DeformableBlock):  # the keys of other blocks are the cells themselves
+        width, height = axes.bbox.width, axes.bbox.height
+        largest = min(_LARGEST, _OF_PANEL * min(width, height) * 72 / sheet.figure.dpi)
+        seen = look.weights >= _SEEN * look.weights.max()
+        areas = largest**2 * look.weights[seen] / look.weights.max()
+        hollow = np.zeros(int(seen.sum()), dtype=bool)
+        draw_discs(axes, look.keys[seen], areas, look.groups[seen], hollow, halo=0.6 if largest > 8 else 0.4)
+    draw_star(axes, look.query[0], look.query[1], sheet)
+
+
+def draw_star(axes: Axes, x: float, y: float, sheet: Sheet) -> None:
+    """Where a query stands."""
+    side = min(axes.bbox.width, axes.bbox.height) * 72 / sheet.figure.dpi  # printer's points
+    large = float(np.clip(side / 12, 7, 15))
+    for colour, more, order in ((DARK, 2.4, 5), ("white", 1.6, 5.1), (STAR, 0.0, 5.2)):
+        axes.plot(
+            [x], [y], "*", markersize=large, color=colour, markeredgecolor=colour, markeredgewidth=more, zorder=order
+        )
+    axes.lines[-1].set_gid("query")
+
+
+def _titles(panel: _Panel, queries: int) -> tuple[str, str]:
+    """A long one and a short one."""
+    words = [f"head {panel.head}"] if panel.head is not None else []
+    if queries > 1:
+        words.append(f"query {panel.query + 1}")
+    block = panel.block
+    return " · ".join([f"stage {block.stage}, block {block.block}", *words]), " · ".join([block.name, *words])
+
+
+def _marks(queries: Sequence[tuple[float, float]]) -> list[Line2D]:
+    places = [f"({x:.0f}, {y:.0f})" for x, y in queries]
+    names = [f"query at {places[0]}"] if len(queries) == 1 else [f"{n} {place}" for n, place in enumerate(places, 1)]
+    return [*(sample(name, 11, STAR, "*") for name in names), sample("key, its area the weight", 7, "none", edge=INK)]
