@@ -14,6 +14,8 @@ import pytest
 
 from dat_cli.cli import measure
 from dat_cli.cli.base import DatCLI
+from dat_cli.cli.calibrate import Calibrate
+from dat_cli.cli.embed import Embed
 from dat_cli.cli.fit import Fit
 from dat_cli.cli.main import COMMANDS
 from dat_cli.cli.options import PlainParser
@@ -35,7 +37,14 @@ LINES = list(
     )
 )
 TORCHRUN = ("--nnodes", "--node_rank", "--nproc_per_node", "--master_addr", "--master_port")
-CLASSES: dict[str, type[DatCLI]] = {"fit": Fit, "validate": measure.Validate, "test": measure.Test, "predict": Predict}
+CLASSES: dict[str, type[DatCLI]] = {
+    "fit": Fit,
+    "validate": measure.Validate,
+    "test": measure.Test,
+    "predict": Predict,
+    "embed": Embed,
+    "calibrate": Calibrate,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +68,7 @@ def test_a_command_of_the_pages_parses(line: str) -> None:
         plain_parser(words[0]).parse_args(words[1:])
         return
     words = [word for word in words if word not in ("--help", "--print_config")]  # these print and end
-    parser(words[0]).parse_args(images_first(words) if words[0] == "predict" else words)
+    parser(words[0]).parse_args(images_first(words) if words[0] in ("predict", "embed") else words)
 
 
 @pytest.mark.parametrize("page", PAGES)

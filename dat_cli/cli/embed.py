@@ -1,0 +1,123 @@
+"""``dat embed``: images to vectors, for search and clustering."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from dat_cli.cli.base import add_owner, check_channels
+from dat_cli.cli.parser import DatArgumentParser
+from dat_cli.cli.predict import Predict, images_first
+from dat_cli.errors import DatError, UsageError
+from dat_cli.run.embed import Embedding, Embeddings
+from dat_cli.run.images import ImagePaths
+from dat_cli.run.load import load_model
+from dat_cli.run.predict import PredictionData
+from dat_cli.run.resolve import DEFAULT, find_weights
+from dat_cli.run.vectors import Write, check_vector_file, vector_file
+from dat_cli.train.hardware import default_precision
+
+
+def main(args: list[str]) -> int:
+    """Turn images into vectors.
+
+    Args:
+        args: ``embed``, images and options in any order.
+
+    Returns:
+        0 when all images could be read.
+
+    Raises:
+        DatError: Some could not (exit code 1), or nothing was done at all.
+    """
+    Embed(images_first(args))
+    return 0
+
+
+class _Trainer(Trainer):
+    """A trainer with a method of the command's name, without which LightningCLI knows no such command."""
+
+    def embed(self) -> None:
+        """Turn pictures into vectors, for search and clustering."""
+
+
+class Embed(Predict):
+    """``dat embed PATH... --output FILE [--weights WEIGHTS]``: takes images as ``dat predict`` does."""
+
+    command = "embed"
+    trainer_kind = _Trainer
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser without ``--config``: everything that a config would say stands in the weights."""
+        kwargs["usage"] = "dat embed PATH... --output FILE.npy|FILE.parquet [--weights WEIGHTS] [options]"
+        return DatArgumentParser(**kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Images, and where their vectors go."""
+        add = parser.add_argument
+        add("images", nargs="*", type=str, help="Images, folders (searched recursively), quoted patterns, addresses.")
+        add("--list", type=str | None, help="A file with a path or an address in each line; - for standard input.")
+        add(
+            "--weights",
+            type=str | None,
+            help=f"A run, a file, owner/name on the Hub, or a variant; by default {DEFAULT} as its authors trained it.",
+        )
+        add_owner(parser)
+        add("--output", type=str | None, help="NAME.npy, with the paths in NAME.csv, or NAME.parquet with both.")
+        add("--normalize", type=bool, default=False, help="Make each vector as long as 1.")
+        add("--batch_size", type=PositiveInt, default=32, help="Images that the network sees at once.")
+        add("--num_workers", type=NonNegativeInt | None, help="Processes that decode; by default as suits.")
+
+    def before_instantiate_classes(self) -> None:
+        """Look at everything that can be wrong before anything is built."""
+        options = self.options
+        if not options.output:
+            raise UsageError("no file to write vectors to", hint="give --output NAME.npy or --output NAME.parquet")
+        self.output = Path(options.output).expanduser()
+        check_vector_file(self.output)
+        self.paths = ImagePaths(options.images, listed=options.list)
+        self.weights = find_weights(DEFAULT if options.weights is None else options.weights, owner=options.owner)
+        check_channels(self.weights)
+        if options.trainer.precision is None:
+            options.trainer.precision = default_precision(options.trainer.accelerator)
+
+    def instantiate_classes(self) -> None:
+        """Build the network and the images from the weights."""
+        super(Predict, self).instantiate_classes()  # the trainer, which is all that the parser knows of
+        if self.trainer.world_size > 1 and self.paths.from_pipe:
+            raise UsageError("standard input is for one process", hint="leave out --trainer.devices")
+        options = self.options
+        self.network, config = load_model(self.weights)
+        self.model = Embedding(self.network, normalize=options.normalize)
+        self.datamodule = PredictionData(
+            self.paths, config.preprocessing, batch_size=options.batch_size, num_workers=options.num_workers
+        )
+
+    def embed(self, **_: Any) -> None:
+        """Embed, write, and say how much failed.
+
+        Raises:
+            DatError: Some images could not be read; the vectors of all others were written.
+        """
+        with self._vectors() as write:
+            embeddings = Embeddings(write, self.network.num_features, spool_in=self.output.parent)
+            self.trainer.callbacks.append(embeddings)  # type: ignore[attr-defined]  # set by one of its parts
+            self.run("predict", model=self.model, datamodule=self.datamodule, return_predictions=False)
+        if embeddings.failed:
+            raise DatError(f"{embeddings.failed} of {embeddings.images} images could not be read")
+
+    def _vectors(self) -> AbstractContextManager[Write]:
+        if not self.trainer.is_global_zero:
+            return nullcontext(lambda paths, vectors: None)  # noqa: ARG005 - the first process writes
+        facts = {
+            "weights": self.weights.name,
+            "sha256": self.weights.sha256,
+            "architecture": self.weights.config.architecture,
+            "normalized": str(self.options.normalize).lower(),
+        }
+        return vector_file(self.output, self.network.num_features, facts)
