@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "validate": Command("dat_cli.cli.lightning", "measure trained weights on validation images"),
     "test": Command("dat_cli.cli.lightning", "measure trained weights on test images"),
     "predict": Command("dat_cli.cli.predict", "name what is in pictures"),
+    "explain": Command("dat_cli.cli.commands.explain", "draw what a network looks at in pictures"),
     "embed": Command("dat_cli.cli.embed", "turn pictures into vectors, for search and clustering"),
     "calibrate": Command("dat_cli.cli.calibrate", "make probabilities of trained weights say how often they are right"),
     "models": Command("dat_cli.cli.commands.models", "list the published networks"),

@@ -1,0 +1,176 @@
+"""From images to pictures of what a network looked at, or to the numbers behind them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import torch
+from PIL import Image
+
+from dat_cli.data.open_image import STANDARD_INPUT, open_image
+from dat_cli.data.shard_addresses import is_remote
+from dat_cli.data.walk import printable
+from dat_cli.errors import DataError, DatError, HubError, UsageError
+from dat_cli.interpret.explain import explain
+from dat_cli.interpret.explanation import Explanation
+from dat_cli.interpret.numbers import numbers_of
+from dat_cli.interpret.pictures.attention import draw_attention
+from dat_cli.interpret.pictures.canvas import save_picture
+from dat_cli.interpret.pictures.compare import draw_compare
+from dat_cli.interpret.pictures.points import draw_points
+from dat_cli.interpret.pictures.saliency import draw_saliency
+from dat_cli.interpret.select import Choice, Selection, select
+from dat_cli.models import DAT
+from dat_cli.weights import WeightsConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger("dat.explain")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of each image.
+
+    Attributes:
+        pictures: Names of pictures, see ``PICTURES``.
+        choice: Blocks, heads, groups and queries.
+        target: The class that the saliency is of, by name or index; None for the most probable one.
+        size: Pixels of the longer side of a picture.
+    """
+
+    pictures: tuple[str, ...]
+    choice: Choice
+    target: str | None
+    size: int
+
+
+class Explainer:
+    """Explains one image after another; counts those that could not be.
+
+    Args:
+        network: On the device that is to be used.
+        config: What its weights say about themselves.
+        wish: What is wanted.
+    """
+
+    def __init__(self, network: DAT, config: WeightsConfig, wish: Wish) -> None:
+        self.network = network
+        self.config = config
+        self.wish = wish
+        self.seen = 0
+        self.failed = 0
+
+    def draw(self, sources: Iterable[str], folder: Path, suffix: str) -> Iterator[Path]:
+        """Write the pictures of each image, and say where.
+
+        Args:
+            sources: Paths and addresses.
+            folder: Where to write; made if it is not there.
+            suffix: ``.png`` or ``.svg``.
+        """
+        taken: set[str] = set()
+        for source, photo, explanation, selection in self._explained(sources):
+            folder.mkdir(parents=True, exist_ok=True)
+            name = _free_name(source, taken)
+            for picture in self.wish.pictures:
+                place = folder / f"{name}-{picture}{suffix}"
+                save_picture(PICTURES[picture](explanation, photo, selection, self.wish.size), place, self.wish.size)
+                yield place
+
+    def count(self, sources: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The numbers behind the pictures of each image."""
+        for source, _, explanation, selection in self._explained(sources):
+            yield {"path": printable(source), **numbers_of(explanation, selection, self.wish.pictures)}
+
+    def _explained(self, sources: Iterable[str]) -> Iterator[tuple[str, Image.Image, Explanation, Selection]]:
+        for source in sources:
+            self.seen += 1
+            try:
+                photo = open_image(source)
+            except (DataError, HubError) as error:
+                self.failed += 1
+                log.warning(printable(error.message))
+                continue
+            explanation = self._explain(photo)
+            try:
+                selection = select(explanation, self.wish.choice)
+            except UsageError as error:
+                raise UsageError(f"{printable(source)}: {error.message}", hint=error.hint) from None
+            if "points" in self.wish.pictures and not selection.deformable:
+                raise UsageError("only deformable blocks have sampling points", hint="choose another with --block")
+            yield source, photo, explanation, selection
+
+    def _explain(self, photo: Image.Image) -> Explanation:
+        config = self.config
+        try:
+            return explain(
+                self.network,
+                photo,
+                target=self.wish.target,
+                preprocessing=config.preprocessing,
+                classes=config.classes,
+                temperature=config.temperature or 1.0,
+            )
+        except torch.OutOfMemoryError as error:
+            _, height, width = config.preprocessing.input_size
+            raise DatError(f"out of memory at {width} x {height} pixels", hint="lower --image_size") from error
+
+
+_Draw: TypeAlias = "Callable[[Explanation, Image.Image, Selection, int], Figure]"
+
+
+def _points(explanation: Explanation, photo: Image.Image, chosen: Selection, size: int) -> Figure:
+    return draw_points(explanation, photo, blocks=chosen.deformable, group=chosen.group, size=size)
+
+
+def _attention(explanation: Explanation, photo: Image.Image, chosen: Selection, size: int) -> Figure:
+    return draw_attention(
+        explanation,
+        photo,
+        blocks=chosen.blocks,
+        queries=chosen.queries,
+        head=chosen.head,
+        group=chosen.group,
+        size=size,
+    )
+
+
+def _saliency(explanation: Explanation, photo: Image.Image, _: Selection, size: int) -> Figure:
+    return draw_saliency(explanation, photo, size=size)
+
+
+def _compare(explanation: Explanation, photo: Image.Image, chosen: Selection, size: int) -> Figure:
+    return draw_compare(explanation, photo, block=chosen.compared, query=chosen.queries[0], size=size)
+
+
+PICTURES: dict[str, _Draw] = {
+    "points": _points,
+    "attention": _attention,
+    "saliency": _saliency,
+    "compare": _compare,
+}
+"""What draws each picture."""
+
+
+def _free_name(source: str, taken: set[str]) -> str:
+    """The name of an image without its ending; numbered where another of this call has it."""
+    if source == STANDARD_INPUT:
+        name = "stdin"
+    elif is_remote(source):
+        name = PurePosixPath(unquote(urlsplit(source).path)).stem or "image"
+    else:
+        name = Path(source).stem
+    name = "".join("_" if char in "/\\\0" or not char.isprintable() else char for char in name)[:100]
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    taken.add(free)
+    return free
