@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from argparse import SUPPRESS
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from io import StringIO
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any
 
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI, add_owner, check_channels
-from dat_cli.cli.files import result_file
+from dat_cli.cli.logs import is_first_process
 from dat_cli.cli.parser import DatArgumentParser
-from dat_cli.data.walk import printable
+from dat_cli.cli.predict_output import Results, can_wait, format_of
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.images import ImagePaths
 from dat_cli.run.load import load_model
+from dat_cli.run.part import Part
 from dat_cli.run.predict import Prediction, PredictionData
-from dat_cli.run.records import Format, RecordWriter
+from dat_cli.run.records import Format
 from dat_cli.run.resolve import DEFAULT, find_weights
+from dat_cli.run.resume import Remaining, go_on, refuse_to_overwrite
 from dat_cli.run.spool import Predictions
 from dat_cli.train.hardware import default_precision
 
-_FORMATS: tuple[Format, ...] = get_args(Format)
 _FLAGS = ("-h", "--help")
-_BY_SUFFIX: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "table"}
+_DECISIVE = ("top_k", "threshold", "flip", "crops", "trainer.precision")  # options that change what is found
 
 
 def main(args: list[str]) -> int:
@@ -75,7 +75,8 @@ class Predict(DatCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Images, and what to do with them."""
         add = parser.add_argument
-        add("images", nargs="*", type=str, help="Images, folders (searched recursively) and quoted patterns.")
+        add("images", nargs="*", type=str, help="Images, folders, quoted patterns, addresses; - for standard input.")
+        add("--list", type=str | None, help="A file with a path or an address in each line; - for standard input.")
         add(
             "--weights",
             type=str | None,
@@ -84,15 +85,20 @@ class Predict(DatCLI):
         add_owner(parser)
         add("--format", type=Format | None, help="How to write; table, or what the suffix of --output says.")
         add("--output", type=str | None, help="File to write to instead of the terminal.")
+        add("--resume", type=bool, default=False, help="Go on where an interrupted run with this --output stopped.")
         add("--top_k", type=PositiveInt, default=5, help="Classes of each image, at most all.")
+        add("--threshold", type=ClosedUnitInterval, default=0.0, help="Leave out classes that are less probable.")
         add("--batch_size", type=PositiveInt, default=32, help="Images that the network sees at once.")
         add("--num_workers", type=NonNegativeInt | None, help="Processes that decode; by default as suits.")
 
     def before_instantiate_classes(self) -> None:
         """Look at everything that can be wrong before anything is built."""
         options = self.options
-        self.format = _format(options.format, options.output)
-        self.paths = ImagePaths(options.images)
+        self.format = format_of(options.format, options.output)
+        self.output = Path(options.output).expanduser() if options.output else None
+        if options.resume and self.output is None:
+            raise UsageError("--resume needs --output, the file of which a part is written")
+        self.paths = ImagePaths(options.images, listed=options.list)
         weights = DEFAULT if options.weights is None else options.weights
         self.weights = find_weights(weights, owner=options.owner)
         check_channels(self.weights)
@@ -100,16 +106,23 @@ class Predict(DatCLI):
             options.trainer.precision = default_precision(options.trainer.accelerator)
         if options.trainer.num_nodes > 1 and not options.output:
             raise UsageError("several machines need --output, a file in a folder that all of them see")
+        self.part = self._part()
 
     def instantiate_classes(self) -> None:
         """Build the network and the images from the weights."""
         super().instantiate_classes()  # the trainer, which is all that the parser knows of
+        if self.paths.from_pipe and self.trainer.world_size > 1:
+            hint = "write it to a file, or leave out --trainer.devices"
+            raise UsageError("several processes cannot share what comes on standard input or a pipe", hint=hint)
         network, config = load_model(self.weights)
         options = self.options
         self.classes = config.classes
         self.model = Prediction(network)
         self.datamodule = PredictionData(
-            self.paths, config.preprocessing, batch_size=options.batch_size, num_workers=options.num_workers
+            self.paths if self.part is None else Remaining(self.paths, self.part),
+            config.preprocessing,
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
         )
 
     def predict(self, **_: Any) -> None:
@@ -119,20 +132,30 @@ class Predict(DatCLI):
             DatError: Some images could not be read; all others were written.
         """
         options = self.options
-        output = Path(options.output).expanduser() if options.output else None
-        with self._stream(output) as stream:
-            writer = RecordWriter(stream, self.format)
-            spool_in = output.parent if output else None
-            predictions = Predictions(writer, self.classes, top_k=options.top_k, spool_in=spool_in)
+        results = Results(self.output, self.format, self.part)
+        with results.sink(self.trainer) as sink:
+            predictions = Predictions(sink, self.classes, top_k=options.top_k, threshold=options.threshold)
             self.trainer.callbacks.append(predictions)  # type: ignore[attr-defined]  # set by one of its parts
             self.run("predict", model=self.model, datamodule=self.datamodule, return_predictions=False)
-        if writer.failed:
-            raise DatError(f"{writer.failed} of {writer.written} images could not be read")
+        if results.failed:
+            raise DatError(f"{results.failed} of {results.written} images could not be read")
 
-    def _stream(self, output: Path | None) -> AbstractContextManager[TextIO]:
-        if not self.trainer.is_global_zero:
-            return nullcontext(StringIO())  # one process writes, headers too
-        return result_file(output) if output else nullcontext(sys.stdout)
+    def _part(self) -> Part | None:
+        """Where results stand until they are whole, with what an earlier run has left there."""
+        if self.output is None or not can_wait(self.output):
+            if self.options.resume:
+                raise UsageError(f"--resume: {self.output} is no file, and has no part")
+            return None
+        decisive = {name.rpartition(".")[2]: self.options.get(name) for name in _DECISIVE}
+        config = sha256(json.dumps(self.weights.config.to_dict(), sort_keys=True).encode()).hexdigest()
+        made_by = {"weights": self.weights.sha256, "configuration": config, **decisive}
+        part = Part.beside(self.output, batch_size=self.options.batch_size, made_by=made_by)
+        if is_first_process():
+            if self.options.resume:
+                go_on(part, self.paths)
+            else:
+                refuse_to_overwrite(part)
+        return part
 
 
 def images_first(args: Sequence[str]) -> list[str]:
@@ -156,17 +179,3 @@ def images_first(args: Sequence[str]) -> list[str]:
             if "=" not in arg and arg not in _FLAGS:
                 options.extend(value for value in [next(rest, None)] if value is not None)
     return [args[0], *images, *options]
-
-
-def _format(given: Format | None, output: str | None) -> Format:
-    if given is not None:
-        return given
-    if output is None:
-        return "table"
-    suffix = Path(output).suffix.lower()
-    if suffix not in _BY_SUFFIX:
-        raise UsageError(
-            f"--output {printable(output)}: its suffix does not say how to write",
-            hint=f"pass --format {'|'.join(_FORMATS)}, or end it in {', '.join(_BY_SUFFIX)}",
-        )
-    return _BY_SUFFIX[suffix]

@@ -37,7 +37,8 @@ class Record:
     Attributes:
         number: Its place among all images.
         path: Its path as given.
-        predictions: The most probable classes, best first; empty for an image that could not be read.
+        predictions: The most probable classes, best first; empty for an image that could not be read, or that has no
+            class as probable as was asked for.
         error: Why it could not be read.
     """
 
@@ -51,6 +52,17 @@ class Record:
         if self.error is not None:
             return {"path": _unicode(self.path), "error": _unicode(self.error)}
         return {"path": _unicode(self.path), "predictions": [asdict(guess) for guess in self.predictions]}
+
+    @classmethod
+    def from_line(cls, number: int, line: bytes) -> Record:
+        """The record that was written as a line of JSON.
+
+        Raises:
+            ValueError: The line holds something else.
+        """
+        plain = json.loads(line)
+        guesses = tuple(Guess(**guess) for guess in plain.get("predictions", ()))
+        return cls(number, plain["path"], guesses, plain.get("error"))
 
 
 class RecordWriter:
@@ -78,6 +90,16 @@ class RecordWriter:
         """Write what belongs after the last record."""
         self._form.finish()
         self.stream.flush()
+
+
+def line_begins(path: str) -> bytes:
+    """How the line of JSON of an image begins in a file of results, whatever is said of it."""
+    return json.dumps({"path": _unicode(path)}, ensure_ascii=False)[:-1].encode() + b", "
+
+
+def is_failure(line: bytes) -> bool:
+    """Whether a line of JSON is of an image that could not be read: inside of a text its quotes would be escaped."""
+    return b', "error": "' in line
 
 
 class _JsonLines:
@@ -120,6 +142,8 @@ class _Csv(_JsonLines):
         for record in records:
             for rank, guess in enumerate(record.predictions, start=1):
                 self.rows.writerow((_unicode(record.path), rank, guess.label, guess.probability))
+            if not record.predictions and record.error is None:
+                self.rows.writerow((_unicode(record.path), "", "", ""))
 
 
 class _Table(_JsonLines):
@@ -150,6 +174,8 @@ def _rows(record: Record) -> list[tuple[str, str, str]]:
     path = printable(record.path)
     if record.error is not None:
         return [(path, "(cannot be read)", "")]
+    if not record.predictions:
+        return [(path, "(no class is probable enough)", "")]
     return [
         (path if rank == 0 else "", guess.label, f"{100 * guess.probability:.1f} %")
         for rank, guess in enumerate(record.predictions)
