@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from dat_cli.run.records import Format, Guess, Record, RecordWriter
+from dat_cli.run.records import Format, Guess, Record, RecordWriter, is_failure, line_begins
 
 RECORDS = (
     Record(0, 'a "b",\n.jpg', (Guess("cat", 1, 0.75), Guess("犬", 0, 0.25))),
@@ -64,6 +64,26 @@ def test_the_table_is_aligned_and_one_line_a_guess() -> None:
         "long-name.png  a                     100.0 %",
         "               cat                     0.0 %",
     ]
+
+
+def test_an_image_without_a_probable_class_stays_in_every_format() -> None:
+    none = (Record(0, "a.png"),)
+    assert json.loads(written("json", none)) == [{"path": "a.png", "predictions": []}]
+    assert json.loads(written("jsonl", none)) == {"path": "a.png", "predictions": []}
+    (row,) = csv.DictReader(io.StringIO(written("csv", none)))
+    assert row == {"path": "a.png", "rank": "", "label": "", "probability": ""}
+    assert written("table", none).splitlines()[1] == "a.png  (no class is probable enough)"
+
+
+def test_a_line_of_json_gives_its_record_back_and_is_known_by_its_path_and_failure() -> None:
+    paths = [*(record.path for record in RECORDS), '", "error": "']
+    records = [*RECORDS, Record(3, paths[3], (Guess('", "error": "', 0, 1.0),))]
+    for record, path, line in zip(records, paths, written("jsonl", tuple(records)).encode().splitlines(), strict=True):
+        found = Record.from_line(record.number, line)
+        assert found.to_dict() == record.to_dict()
+        assert line.startswith(line_begins(path))
+        assert not line.startswith(line_begins(path[:-1]))
+        assert is_failure(line) == (record.error is not None)
 
 
 @pytest.mark.parametrize("format", ["table", "json", "jsonl", "csv"])
