@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
+from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI, add_owner, check_channels
@@ -17,10 +18,11 @@ from dat_cli.cli.logs import is_first_process
 from dat_cli.cli.parser import DatArgumentParser
 from dat_cli.cli.predict_output import Results, can_wait, format_of
 from dat_cli.errors import DatError, UsageError
+from dat_cli.run.copies import Copies, check_copies_folder
 from dat_cli.run.images import ImagePaths
 from dat_cli.run.load import load_model
 from dat_cli.run.part import Part
-from dat_cli.run.predict import Prediction, PredictionData
+from dat_cli.run.predict import Crops, Prediction, PredictionData
 from dat_cli.run.records import Format
 from dat_cli.run.resolve import DEFAULT, find_weights
 from dat_cli.run.resume import Remaining, go_on, refuse_to_overwrite
@@ -88,6 +90,9 @@ class Predict(DatCLI):
         add("--resume", type=bool, default=False, help="Go on where an interrupted run with this --output stopped.")
         add("--top_k", type=PositiveInt, default=5, help="Classes of each image, at most all.")
         add("--threshold", type=ClosedUnitInterval, default=0.0, help="Leave out classes that are less probable.")
+        add("--flip", type=bool, default=False, help="Look at the mirror image too, and take the mean.")
+        add("--crops", type=Crops, default=1, help="5: the mean over the four corners and the centre of the image.")
+        add("--save_images", type=str | None, help="Folder for copies of the images with their top label drawn on.")
         add("--batch_size", type=PositiveInt, default=32, help="Images that the network sees at once.")
         add("--num_workers", type=NonNegativeInt | None, help="Processes that decode; by default as suits.")
 
@@ -98,6 +103,9 @@ class Predict(DatCLI):
         self.output = Path(options.output).expanduser() if options.output else None
         if options.resume and self.output is None:
             raise UsageError("--resume needs --output, the file of which a part is written")
+        self.copies = Path(options.save_images).expanduser() if options.save_images else None
+        if self.copies is not None:
+            check_copies_folder(self.copies, options.images)
         self.paths = ImagePaths(options.images, listed=options.list)
         weights = DEFAULT if options.weights is None else options.weights
         self.weights = find_weights(weights, owner=options.owner)
@@ -117,12 +125,13 @@ class Predict(DatCLI):
         network, config = load_model(self.weights)
         options = self.options
         self.classes = config.classes
-        self.model = Prediction(network)
+        self.model = Prediction(network, temperature=config.temperature or 1.0, flip=options.flip)
         self.datamodule = PredictionData(
             self.paths if self.part is None else Remaining(self.paths, self.part),
             config.preprocessing,
             batch_size=options.batch_size,
             num_workers=options.num_workers,
+            crops=options.crops,
         )
 
     def predict(self, **_: Any) -> None:
@@ -135,7 +144,10 @@ class Predict(DatCLI):
         results = Results(self.output, self.format, self.part)
         with results.sink(self.trainer) as sink:
             predictions = Predictions(sink, self.classes, top_k=options.top_k, threshold=options.threshold)
-            self.trainer.callbacks.append(predictions)  # type: ignore[attr-defined]  # set by one of its parts
+            callbacks: list[Callback] = [predictions]
+            if self.copies is not None:  # first, so that no image has a record but no copy after an interruption
+                callbacks.insert(0, Copies(self.copies, self.classes, threshold=options.threshold))
+            self.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by one of its parts
             self.run("predict", model=self.model, datamodule=self.datamodule, return_predictions=False)
         if results.failed:
             raise DatError(f"{results.failed} of {results.written} images could not be read")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import floor
 
@@ -116,7 +116,7 @@ class _EachToInput(nn.Module):
         super().__init__()
         self.to_input = v2.Compose(_to_input(preprocessing))
 
-    def forward(self, *pictures: Image.Image) -> Tensor:
+    def forward(self, pictures: Sequence[Image.Image]) -> Tensor:
         return torch.stack([self.to_input(picture) for picture in pictures])
 
 

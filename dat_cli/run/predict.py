@@ -104,7 +104,6 @@ class PredictionData(LightningDataModule):
         batch_size: Images in a batch.
         num_workers: Processes that decode; None for what suits the machine.
         crops: 1 for what evaluation sees, 5 for the corners and the centre.
-        skip: So many of the first files are passed over, without being opened; their numbers stay taken.
     """
 
     def __init__(
@@ -115,13 +114,11 @@ class PredictionData(LightningDataModule):
         batch_size: int = 32,
         num_workers: int | None = None,
         crops: Crops = 1,
-        skip: int = 0,
     ) -> None:
         super().__init__()
         self.paths = paths
         self.preprocessing = preprocessing
         self.crops = crops
-        self.skip = skip
         self.decode = Decode(preprocessing, crops=crops)
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -183,7 +180,7 @@ class _Stream:
         )
 
     def _files(self) -> Iterator[list[File]]:
-        numbered = islice((File(number, path) for number, path in enumerate(self.data.paths)), self.data.skip, None)
+        numbered = (File(number, path) for number, path in enumerate(self.data.paths))
         turn = 0
         while files := list(islice(numbered, self.data.batch_size)):
             if turn % self.processes == self.rank:
