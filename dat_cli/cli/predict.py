@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
-from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dat_cli.cli.base import DatCLI, add_owner, check_channels
@@ -144,13 +143,16 @@ class Predict(DatCLI):
         results = Results(self.output, self.format, self.part)
         with results.sink(self.trainer) as sink:
             predictions = Predictions(sink, self.classes, top_k=options.top_k, threshold=options.threshold)
-            callbacks: list[Callback] = [predictions]
-            if self.copies is not None:  # first, so that no image has a record but no copy after an interruption
-                callbacks.insert(0, Copies(self.copies, self.classes, threshold=options.threshold))
-            self.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by one of its parts
+            copies: list[Copies] = []
+            if self.copies is not None:
+                copies.append(Copies(self.copies, self.classes, threshold=options.threshold))
+            # Copies first, so that after an interruption no image has a record but no copy.
+            self.trainer.callbacks.extend([*copies, predictions])  # type: ignore[attr-defined]  # set by one of its parts
             self.run("predict", model=self.model, datamodule=self.datamodule, return_predictions=False)
         if results.failed:
             raise DatError(f"{results.failed} of {results.written} images could not be read")
+        if copies and copies[0].failed:
+            raise DatError(f"{copies[0].failed} images could not be read a second time, and have no copy")
 
     def _part(self) -> Part | None:
         """Where results stand until they are whole, with what an earlier run has left there."""

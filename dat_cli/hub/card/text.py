@@ -88,6 +88,8 @@ def _model(facts: _Facts) -> str:
         ("Mean", ", ".join(f"{value:g}" for value in shown.mean)),
         ("Standard deviation", ", ".join(f"{value:g}" for value in shown.std)),
     ]
+    if facts.config.temperature is not None:
+        rows.append(("Temperature", f"{facts.config.temperature:g}: logits are divided by it before softmax"))
     if facts.dataset:
         rows.append(("Data set", f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})"))
     if facts.config.license:
@@ -114,6 +116,8 @@ def _pictures(facts: _Facts) -> str:
 
 def _usage(facts: _Facts) -> str:
     name = facts.reference
+    logits = "model(image[None])[0]"
+    calibrated = logits if facts.config.temperature is None else f"({logits} / config.temperature)"
     return f"""## Use
 
 From the shell, with the command of `dat-cli`:
@@ -134,7 +138,7 @@ from dat_cli.data.transforms import eval_transform
 model, config = dat_cli.load_model({_literal(name)})
 image = eval_transform(config.preprocessing)(load_image("photo.jpg"))
 with torch.no_grad():
-    probabilities = model(image[None])[0].softmax(-1)
+    probabilities = {calibrated}.softmax(-1)
 print(config.classes[int(probabilities.argmax())])
 ```
 
