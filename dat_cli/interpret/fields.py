@@ -23,10 +23,12 @@ class Field:
     """The keys of one query in one attention, in cells of its map.
 
     Attributes:
+        name: Of the attention.
         boxes: (N, 4), the cells that each key is made of: first row, first column, and one past the last of each.
         points: (P, 2), keys that are sampled at (row, column); may lie outside of the map.
     """
 
+    name: str
     boxes: Array
     points: Array
 
@@ -38,7 +40,7 @@ class Field:
 
 def dense(height: int, width: int) -> Field:
     """ViT (Dosovitskiy et al., ICLR 2021): every cell is a key of every query."""
-    return _cells(0, 0, height, width)
+    return _cells("dense", (0, 0, height, width))
 
 
 def window(row: int, column: int, height: int, width: int, *, shifted: bool) -> Field:
@@ -48,7 +50,8 @@ def window(row: int, column: int, height: int, width: int, *, shifted: bool) -> 
     is nothing to shift.
     """
     (top, bottom), (left, right) = _span(row, height, shifted), _span(column, width, shifted)
-    return _cells(top, left, bottom, right)
+    name = "shifted window" if shifted else "window"
+    return _cells(name, (top, left, bottom, right))
 
 
 def reduced(height: int, width: int, stage: int) -> Field:
@@ -63,7 +66,7 @@ def reduced(height: int, width: int, stage: int) -> Field:
         stage: From 1.
     """
     ratio = PVT_RATIOS[stage - 1]
-    return _cells(0, 0, height, width, min(ratio, height), min(ratio, width))
+    return _cells("spatial reduction", (0, 0, height, width), (min(ratio, height), min(ratio, width)))
 
 
 def deformable_convolution(row: int, column: int) -> Field:
@@ -71,7 +74,7 @@ def deformable_convolution(row: int, column: int) -> Field:
     reach = DCN_KERNEL // 2
     steps = np.arange(-reach, reach + 1)
     points = np.stack(np.meshgrid(steps + row, steps + column, indexing="ij"), axis=-1).reshape(-1, 2)
-    return Field(np.empty((0, 4), int), points)
+    return Field("deformable convolution", np.empty((0, 4), int), points)
 
 
 def _span(place: int, size: int, shifted: bool) -> tuple[int, int]:
@@ -83,8 +86,9 @@ def _span(place: int, size: int, shifted: bool) -> tuple[int, int]:
     return max(first, 0), min(first + SWIN_WINDOW, size)
 
 
-def _cells(top: int, left: int, bottom: int, right: int, down: int = 1, across: int = 1) -> Field:
-    """A key for each ``down`` x ``across`` cells."""
+def _cells(name: str, area: tuple[int, int, int, int], merged: tuple[int, int] = (1, 1)) -> Field:
+    """A key for each so many rows and columns of cells of an area."""
+    (top, left, bottom, right), (down, across) = area, merged
     rows, columns = np.arange(top, bottom - down + 1, down), np.arange(left, right - across + 1, across)
     corners = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
-    return Field(np.concatenate([corners, corners + np.array([down, across])], axis=1), np.empty((0, 2), int))
+    return Field(name, np.concatenate([corners, corners + np.array(merged)], axis=1), np.empty((0, 2), int))

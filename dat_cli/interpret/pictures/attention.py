@@ -63,18 +63,19 @@ def draw_attention(
     ]
     groups = sorted({int(group) for panel in panels for group in panel.look.groups})
     named = len(groups) > 1 or any(isinstance(block, DeformableBlock) for block in blocks)
+    looks = "a query looks" if len(queries) == 1 else "queries look"
     with drawing("attention"):
         sheet = new_sheet(
             photo,
             len(panels),
-            title=f"{explanation.architecture}: what {'a query looks' if len(queries) == 1 else 'queries look'} at",
+            title=f"{explanation.architecture}: what {looks} at, {_heads(head, group)}",
             size=size,
             legends=2 + named,
         )
         for axes, panel in zip(sheet.panels, panels, strict=True):
             sheet.show(axes, explanation.view, grey=0.8, light=0.25)
             draw_look(axes, panel.look, panel.block, sheet)
-            sheet.caption(axes, _titles(panel, len(queries)), f"max {panel.look.footprint.max():.1%}")
+            sheet.caption(axes, _titles(panel, len(queries)), _strongest(panel.look, len(panels)))
         if named:
             explain_groups(sheet, 0, groups)
         most = f"{panels[0].look.footprint.max():.1%}" if len(panels) == 1 else "each panel's max"
@@ -91,13 +92,13 @@ def draw_look(axes: Axes, look: Look, block: AttentionBlock, sheet: Sheet) -> No
         largest = min(_LARGEST, _OF_PANEL * min(width, height) * 72 / sheet.figure.dpi)
         seen = look.weights >= _SEEN * look.weights.max()
         areas = largest**2 * look.weights[seen] / look.weights.max()
-        hollow = np.zeros(int(seen.sum()), dtype=bool)
-        draw_discs(axes, look.keys[seen], areas, look.groups[seen], hollow, halo=0.6 if largest > 8 else 0.4)
-    draw_star(axes, look.query[0], look.query[1], sheet)
+        draw_discs(axes, look.keys[seen], areas, look.groups[seen])
+    draw_star(axes, look, sheet)
 
 
-def draw_star(axes: Axes, x: float, y: float, sheet: Sheet) -> None:
+def draw_star(axes: Axes, look: Look, sheet: Sheet) -> None:
     """Where a query stands."""
+    x, y = look.query.tolist()
     side = min(axes.bbox.width, axes.bbox.height) * 72 / sheet.figure.dpi  # printer's points
     large = float(np.clip(side / 12, 7, 15))
     for colour, more, order in ((DARK, 2.4, 5), ("white", 1.6, 5.1), (STAR, 0.0, 5.2)):
@@ -107,13 +108,26 @@ def draw_star(axes: Axes, x: float, y: float, sheet: Sheet) -> None:
     axes.lines[-1].set_gid("query")
 
 
+def _heads(head: int | Literal["all"] | None, group: int | None) -> str:
+    if head == "all":
+        return "head by head"
+    if head is not None:
+        return f"head {head + 1}"
+    return "mean of all heads" if group is None else f"mean of the heads of group {group + 1}"
+
+
 def _titles(panel: _Panel, queries: int) -> tuple[str, str]:
     """A long one and a short one."""
-    words = [f"head {panel.head}"] if panel.head is not None else []
+    words = [f"head {panel.head + 1}"] if panel.head is not None else []
     if queries > 1:
         words.append(f"query {panel.query + 1}")
     block = panel.block
     return " · ".join([f"stage {block.stage}, block {block.block}", *words]), " · ".join([block.name, *words])
+
+
+def _strongest(look: Look, panels: int) -> str:
+    cell = f"{look.footprint.max():.1%}"
+    return f"max {cell}" if panels > 1 else f"strongest key {look.weights.max():.1%}, strongest cell {cell}"
 
 
 def _marks(queries: Sequence[tuple[float, float]]) -> list[Line2D]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,10 @@ _RIGHT, _TOP, _BOTTOM, _GAP = 0.12, 0.46, 0.30, 0.14  # inches
 QUIET_TEXT = "#6b737c"
 """Text beside a title."""
 _NEARLY = 0.88  # of the largest panels possible: more columns make a lower picture
-_BOLD, _SMALL = 0.083, 0.062  # inches; a letter of a title, and of what stands beside it
 _LINE = 0.24  # inches; a line of a legend, or of a panel's caption
+
+
+_CLOSED = (1, 2, 2, 2, 79)  # matplotlib's codes of a path: move, line, line, line, close
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Sheet:
         photo: (width, height) of the photograph itself.
         legend: Inches from the bottom to the first line of the legend.
         slot: Inches that a panel has in its row.
+        lines: Lines under the title of a panel.
     """
 
     figure: Figure
@@ -58,6 +61,7 @@ class Sheet:
     photo: tuple[int, int]
     legend: float
     slot: float
+    lines: int
 
     def show(self, axes: Axes, view: View | None = None, grey: float = 0.0, light: float = 0.0) -> None:
         """Lay the photograph under a panel.
@@ -69,7 +73,7 @@ class Sheet:
             light: How far it is bleached: 0 to 1.
         """
         pixels = self.pixels.astype(np.float32) / 255
-        pixels += grey * (pixels @ np.float32([0.299, 0.587, 0.114])[..., None] - pixels)
+        pixels += grey * (pixels @ np.array([0.299, 0.587, 0.114], np.float32)[..., None] - pixels)
         pixels += light * (1 - pixels)
         width, height = self.photo
         shown = self.points * axes.figure.dpi / 72  # pixels of the screen
@@ -84,7 +88,7 @@ class Sheet:
             _outline(axes, view, self.photo)
 
     def caption(self, axes: Axes, titles: Sequence[str], right: str = "", below: str = "") -> None:
-        """A panel's title, and a quiet line or two under it.
+        """A panel's title, and quiet lines under it.
 
         Args:
             axes: The panel.
@@ -92,15 +96,14 @@ class Sheet:
             right: What stands at the right end of the title, where there is room.
             below: Under it.
         """
-        room = axes.bbox.width / self.figure.dpi  # inches
-        fitting = [title for title in titles if len(title) * _BOLD + len(right) * _SMALL < room - 0.05]
-        title = fitting[0] if fitting else titles[-1]
-        lines = textwrap.wrap(below, max(int(self.slot / _SMALL), 8))
-        self._above(axes, title, 0, 4 + len(lines) * 11, size=8.5, color=INK, weight="bold")
-        for index, line in enumerate(reversed(lines)):
-            self._above(axes, line, 0, 4 + index * 11, size=7.5, color=QUIET_TEXT)
+        room = axes.bbox.width / self.figure.dpi - (inches(right, 7.5) + 0.1 if right else 0)
+        fitting = [title for title in titles if inches(title, 8.5, bold=True) <= room]
+        top = 4 + self.lines * 11
+        self._above(axes, fitting[0] if fitting else titles[-1], 0, top, size=8.5, color=INK, weight="bold")
         if fitting and right:
-            self._above(axes, right, 1, 4 + len(lines) * 11, size=7.5, color=QUIET_TEXT, ha="right")
+            self._above(axes, right, 1, top, size=7.5, color=QUIET_TEXT, ha="right")
+        for index, line in enumerate(wrapped(below, self.slot)):
+            self._above(axes, line, 0, top - (index + 1) * 11, size=7.5, color=QUIET_TEXT)
 
     @staticmethod
     def _above(axes: Axes, text: str, x: int, points: float, **style: Any) -> None:
@@ -118,24 +121,28 @@ class Sheet:
         """Inches from the bottom to the middle of a line of the legend, 0 the uppermost."""
         return self.legend - index * _LINE
 
-    def explain(self, line: int, title: str, handles: Sequence[Line2D], start: float = 0.0, wide: float = 1.2) -> None:
+    def write(self, x: float, y: float, text: str, **style: Any) -> None:
+        """Text at inches from the left and the bottom."""
+        width, height = self.figure.get_size_inches()
+        self.figure.text(x / width, y / height, text, size=8, va="center", **style)
+
+    def explain(self, line: int, title: str, handles: Sequence[Line2D], wide: float = 1.2) -> None:
         """A line of the legend under the panels.
 
         Args:
             line: From 0, the uppermost.
             title: What stands before it.
             handles: What is explained, each with its label.
-            start: Inches that the title takes.
             wide: Room for each mark, in heights of a letter.
         """
         width, height = self.figure.get_size_inches()
-        y = self.line(line) / height
+        start = inches(title, 8, bold=True) + 0.1 if title else 0.0
         if title:
-            self.figure.text(LEFT / width, y, title, color=INK, size=8, va="center", weight="bold")
+            self.write(LEFT, self.line(line), title, color=INK, weight="bold")
         self.figure.legend(
             handles=list(handles),
             loc="center left",
-            bbox_to_anchor=((LEFT + start - 0.02) / width, y),
+            bbox_to_anchor=((LEFT + start - 0.02) / width, self.line(line) / height),
             ncols=max(len(handles), 1),
             borderpad=0,
             borderaxespad=0,
@@ -152,7 +159,7 @@ def new_sheet(
     *,
     title: str,
     size: int,
-    captions: int = 0,
+    captions: Sequence[str] = (),
     legends: int = 1,
     least: float = 1.0,
     columns: Sequence[int] = (),
@@ -165,7 +172,7 @@ def new_sheet(
         count: Number of panels.
         title: Of the whole.
         size: Pixels of the longer side.
-        captions: Lines under the title of each panel.
+        captions: What will stand under the titles of panels.
         legends: Lines of the legend.
         least: Inches that a panel has in its row, at least.
         columns: Numbers of columns to choose from; by default all.
@@ -176,11 +183,12 @@ def new_sheet(
     left, top, right, bottom = limits or (0.0, 0.0, float(photo.width), float(photo.height))
     aspect = (right - left) / (bottom - top)
     below = _BOTTOM + legends * _LINE + (0.08 if legends else 0)
-    head = 0.22 + 0.155 * captions  # inches of a row that are no photograph
-    choices = {n: _fit(n, count, aspect, head, below, least) for n in columns or range(1, count + 1)}
-    widest = max(wide for wide, _, _ in choices.values())
-    chosen = max(n for n, (wide, _, _) in choices.items() if wide >= _NEARLY * widest)
-    wide, high, slot = choices[chosen]
+    room = _Room(count, aspect, below, least, captions)
+    choices = {n: room.fit(n) for n in columns or range(1, count + 1)}
+    widest = max(wide for wide, *_ in choices.values())
+    chosen = max(n for n, (wide, *_) in choices.items() if wide >= _NEARLY * widest)
+    wide, high, slot, lines = choices[chosen]
+    head = _head(lines)
     rows = -(-count // chosen)
     width = max(LEFT + _RIGHT + chosen * slot + (chosen - 1) * _GAP, _NARROWEST)
     height = _TOP + below + rows * (high + head) + (rows - 1) * _GAP / 2
@@ -215,7 +223,29 @@ def new_sheet(
         annotation_clip=False,
     )
     pixels = _reduced(photo, wide * figure.dpi * photo.width / (right - left))
-    return Sheet(figure, panels, wide * 72 / (right - left), pixels, photo.size, below - _BOTTOM - 0.06, slot)
+    return Sheet(figure, panels, wide * 72 / (right - left), pixels, photo.size, below - _BOTTOM - 0.06, slot, lines)
+
+
+@lru_cache(maxsize=256)
+def inches(text: str, size: float, *, bold: bool = False) -> float:
+    """How wide a text is."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    if not text:
+        return 0.0
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+    return float(TextPath((0, 0), text, size=size, prop=font, usetex=False).get_extents().width) / 72
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """Small text in lines of so many inches."""
+    words, lines = text.split(), []
+    while words:
+        taken = max(n for n in range(1, len(words) + 1) if n == 1 or inches(" ".join(words[:n]), 7.5) <= width)
+        lines.append(" ".join(words[:taken]))
+        words = words[taken:]
+    return lines
 
 
 def save_picture(figure: Figure, path: Path, size: int) -> None:
@@ -234,17 +264,34 @@ def save_picture(figure: Figure, path: Path, size: int) -> None:
             figure.savefig(place, format="png", metadata={"Software": None})
 
 
-def _fit(
-    columns: int, count: int, aspect: float, head: float, below: float, least: float
-) -> tuple[float, float, float]:
-    """Width and height in inches of panels in so many columns, and the room that each has in its row."""
-    rows = -(-count // columns)
-    slot = (LONGEST - LEFT - _RIGHT - (columns - 1) * _GAP) / columns
-    high = (LONGEST - _TOP - below - (rows - 1) * _GAP / 2) / rows - head
-    if columns > 1 and (slot < least or high <= 0):
-        return 0.0, 0.0, 0.0
-    wide = min(slot, max(high, 0.1) * aspect)
-    return wide, wide / aspect, max(wide, least)
+@dataclass(frozen=True)
+class _Room:
+    """What panels have to share a sheet with; see ``new_sheet``."""
+
+    count: int
+    aspect: float
+    below: float
+    least: float
+    captions: Sequence[str]
+
+    def fit(self, columns: int) -> tuple[float, float, float, int]:
+        """Panels in so many columns: width and height in inches, the room of each in its row, lines under its title."""
+        rows = -(-self.count // columns)
+        slot = (LONGEST - LEFT - _RIGHT - (columns - 1) * _GAP) / columns
+        if columns > 1 and slot < self.least:
+            return 0.0, 0.0, 0.0, 0
+        for lines in range(5):
+            high = (LONGEST - _TOP - self.below - (rows - 1) * _GAP / 2) / rows - _head(lines)
+            wide = min(slot, max(high, 0.1) * self.aspect)
+            needed = max((len(wrapped(text, max(wide, self.least))) for text in self.captions), default=0)
+            if needed <= lines:
+                break
+        return wide, wide / self.aspect, max(wide, self.least), lines
+
+
+def _head(lines: int) -> float:
+    """Inches of a row that are no photograph: the title, lines under it, the ticks' room."""
+    return 0.22 + 0.155 * lines
 
 
 def _locator(room: float) -> MaxNLocator:
@@ -270,10 +317,9 @@ def _outline(axes: Axes, view: View, photo: tuple[int, int]) -> None:
     left, top, right, bottom = np.clip(view.box, 0, [*photo, *photo]).tolist()
     if (left, top, right, bottom) == (0, 0, *photo):
         return
-    outer, inner = Outline.unit_rectangle(), Outline.unit_rectangle()
-    whole = outer.vertices * photo
-    hole = inner.vertices[::-1] * (right - left, bottom - top) + (left, top)
-    ring = Outline(np.concatenate([whole, hole]), np.concatenate([outer.codes, inner.codes]))
+    square = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)], float)
+    hole = square[::-1] * (right - left, bottom - top) + (left, top)
+    ring = Outline(np.concatenate([square * photo, hole]), [*_CLOSED, *_CLOSED])
     axes.add_patch(PathPatch(ring, facecolor="white", alpha=0.62, linewidth=0, zorder=0.5))
     large = axes.bbox.width / axes.figure.dpi > 3  # inches
     for colour, width in ((DARK, 1.4 if large else 0.9), ("white", 0.7 if large else 0.4)):

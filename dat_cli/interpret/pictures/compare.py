@@ -51,6 +51,7 @@ def draw_compare(
     pvt, points = reduced(height, width, block.stage), len(look.keys) // block.groups
     ratio = PVT_RATIOS[block.stage - 1]
     panels = (
+        _Panel("The query", f"its cell is {column + 1} from the left, {row + 1} from the top", []),
         _Panel("ViT: dense", f"{height * width} keys: all cells, the same for every query", [dense(height, width)]),
         _Panel("Swin: windows", f"{windows[0].count} + {windows[1].count} keys: its window, then the shifted", windows),
         _Panel("PVT: reduction", f"{pvt.count} keys: {ratio} × {ratio} cells each, for all the same", [pvt]),
@@ -63,17 +64,19 @@ def draw_compare(
             len(panels),
             title=f"What one query sees: stage {block.stage}, block {block.block}, {width} × {height} cells",
             size=size,
-            captions=2,
+            captions=[panel.says for panel in panels],
             legends=2,
-            least=1.55,
-            columns=(1, 3, 5),
+            least=1.25,
+            columns=(1, 3, 6),
         )
         for axes, panel in zip(sheet.panels, panels, strict=True):
-            sheet.show(axes, explanation.view, grey=0.8, light=0.25)
+            plain = axes is sheet.panels[0]
+            sheet.show(axes, explanation.view, grey=0 if plain else 0.8, light=0 if plain else 0.25)
             sheet.caption(axes, (panel.title, panel.title.partition(":")[0]), below=panel.says)
             for field, colour in zip(panel.fields, (FIELD, SHIFTED), strict=False):
                 _draw_field(axes, field, block.cells, colour, sheet)
-            draw_star(axes, *look.query.tolist(), sheet)
+            if axes is not sheet.panels[-1]:
+                draw_star(axes, look, sheet)
         draw_look(sheet.panels[-1], look, block, sheet)
         sheet.explain(0, "", _marks(query))
         explain_colours(sheet, 1, "DAT's attention on a cell", "0", f"{look.footprint.max():.1%}")
@@ -96,9 +99,10 @@ def _draw_field(axes: Axes, field: Field, cells: Cells, colour: str, sheet: Shee
         areas.set(zorder=1, gid="field")
         axes.add_collection(areas, autolim=False)
     if len(field.points):
-        places = cells.pixels(field.points)
+        x, y = cells.pixels(field.points).T
         diameter = float(np.clip(cell * 0.45, 3, 8))
-        axes.scatter(*places.T, s=diameter**2, color=colour, edgecolors="white", linewidths=0.6, zorder=4, gid="field")
+        discs = axes.scatter(x, y, s=diameter**2, color=colour, edgecolors="white", linewidths=0.6, zorder=4)
+        discs.set_gid("field")
 
 
 def _marks(query: tuple[float, float]) -> list[Line2D]:

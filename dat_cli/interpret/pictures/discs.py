@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from dat_cli.interpret.explanation import Array
 from dat_cli.interpret.pictures.canvas import DARK, Sheet
 
 if TYPE_CHECKING:
@@ -31,16 +31,8 @@ def marker(group: int) -> str:
     return _MARKERS[group // len(COLOURS) % len(_MARKERS)]
 
 
-def draw_discs(
-    axes: Axes,
-    places: npt.NDArray[Any],
-    areas: npt.NDArray[Any],
-    groups: npt.NDArray[Any],
-    hollow: npt.NDArray[Any],
-    *,
-    halo: float = 0.8,
-) -> None:
-    """Discs, the small ones over the large ones.
+def draw_discs(axes: Axes, places: Array, areas: Array, groups: Array, hollow: Array | None = None) -> None:
+    """Discs with a rim that is seen on bright and on dark photographs, the small ones over the large ones.
 
     Args:
         axes: The panel.
@@ -48,31 +40,31 @@ def draw_discs(
         areas: (N,), squares of diameters in printer's points.
         groups: (N,).
         hollow: (N,), which are drawn as rings.
-        halo: Width of the white rim in printer's points.
     """
     from matplotlib.colors import to_rgba
-    from matplotlib.patheffects import Normal, withStroke
 
     order = np.argsort(-areas, kind="stable")
+    rings = np.zeros(len(areas), bool) if hollow is None else hollow
+    shapes = np.array([marker(int(group)) for group in groups])
     for shape in _MARKERS:
-        chosen = [index for index in order.tolist() if marker(int(groups[index])) == shape]
-        if not chosen:
-            continue
-        colours = [to_rgba(colour(int(groups[index]))) for index in chosen]
-        rings = hollow[chosen]
-        faces = [to_rgba("white", 0.0) if ring else one for ring, one in zip(rings, colours, strict=True)]
-        edges = [one if ring else to_rgba("white") for ring, one in zip(rings, colours, strict=True)]
-        axes.scatter(
-            *places[chosen].T,
-            s=areas[chosen],
-            marker=shape,
-            facecolors=faces,
-            edgecolors=edges,
-            linewidths=halo,
-            zorder=4,
-            clip_on=True,
-            path_effects=[withStroke(linewidth=halo * 1.7, foreground=(*to_rgba(DARK)[:3], 0.45)), Normal()],
-        )
+        for ring in (False, True):
+            chosen = order[(shapes == shape)[order] & (rings == ring)[order]]
+            if not chosen.size:
+                continue
+            x, y = places[chosen].T
+            area = areas[chosen]
+            rims = np.clip(np.sqrt(area) * 0.16, 0.25, 0.9)
+            own = [to_rgba(colour(int(group))) for group in groups[chosen]]
+            if ring:
+                axes.scatter(
+                    x, y, s=area, marker=shape, c="none", edgecolors="white", linewidths=rims * 3.5, zorder=3.9
+                )
+                axes.scatter(x, y, s=area, marker=shape, c="none", edgecolors=own, linewidths=rims * 1.6, zorder=4)
+            else:
+                under = (np.sqrt(area) + 2.2 * rims) ** 2
+                axes.scatter(x, y, s=under, marker=shape, color=DARK, alpha=0.45, linewidths=0, zorder=3.9)
+                discs = axes.scatter(x, y, s=area, marker=shape, c=own, edgecolors="white", linewidths=rims, zorder=4)
+                discs.set_gid("keys")
 
 
 def sample(label: str, diameter: float, face: str, shape: Any = "o", edge: str = "white") -> Line2D:
@@ -94,4 +86,4 @@ def sample(label: str, diameter: float, face: str, shape: Any = "o", edge: str =
 
 def explain_groups(sheet: Sheet, line: int, groups: list[int]) -> None:
     """A line of the legend that names groups by colour."""
-    sheet.explain(line, "group", [sample(str(one), 7, colour(one), marker(one)) for one in groups], start=0.5)
+    sheet.explain(line, "group", [sample(str(one + 1), 7, colour(one), marker(one)) for one in groups])

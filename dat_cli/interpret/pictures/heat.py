@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dat_cli.interpret.explanation import Cells
-from dat_cli.interpret.pictures.canvas import LEFT, Sheet
-from dat_cli.report.canvas import INK, QUIET
+from dat_cli.interpret.pictures.canvas import LEFT, QUIET_TEXT, Sheet, inches
+from dat_cli.report.canvas import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ COLOUR_MAP = "plasma"
 """Even to the eye, for colour-blind eyes and in grey too."""
 
 _WEAKEST, _STRONGEST = 0.1, 0.88  # opacity
+_BAR = 1.6  # inches
 _SEEN = 0.04  # of the strongest; cells with less are left as they are
 
 
@@ -60,15 +61,17 @@ def draw_cells(axes: Axes, cells: Cells, shares: npt.NDArray[Any], most: float) 
 
 def explain_colours(sheet: Sheet, line: int, title: str, least: str, most: str) -> None:
     """A colour bar as a line of the legend, as the colours look over a light photograph."""
+    y = sheet.line(line)
+    start = LEFT + inches(title, 8, bold=True) + inches(least, 8) + 0.2
+    for x, text, style in (
+        (LEFT, title, {"weight": "bold", "color": INK}),
+        (start - 0.06 - inches(least, 8), least, {"color": QUIET_TEXT}),
+        (start + _BAR + 0.06, most, {"color": QUIET_TEXT}),
+    ):
+        sheet.write(x, y, text, **style)
     width, height = sheet.figure.get_size_inches()
-    y = sheet.line(line) / height
-    sheet.figure.text(LEFT / width, y, title, color=INK, size=8, va="center", weight="bold")
-    start = LEFT + 0.085 * len(title)
-    words = {"color": QUIET, "size": 8, "va": "center"}
-    sheet.figure.text((start - 0.06) / width, y, least, ha="right", **words)
-    bar = sheet.figure.add_axes((start / width, y - 0.055 / height, 1.6 / width, 0.11 / height), label="colours")
+    bar = sheet.figure.add_axes(((start / width), (y - 0.055) / height, _BAR / width, 0.11 / height), label="colours")
     ramp = colours(np.linspace(0, 1, 256))[None]
     ramp = ramp[..., :3] * ramp[..., 3:] + 0.9 * (1 - ramp[..., 3:])
     bar.imshow(ramp, aspect="auto", extent=(0, 1, 0, 1), interpolation="nearest")
     bar.set_axis_off()
-    sheet.figure.text((start + 1.66) / width, y, most, **words)

@@ -97,12 +97,12 @@ def _draw_block(
     shares = block.received_by_group[chosen].ravel() * rows * columns
     areas = np.maximum(mean**2 * shares, _SMALLEST**2)
     groups = np.repeat(chosen, rows * columns)
-    reference = block.reference.reshape(-1, 2)
+    x, y = block.reference.reshape(-1, 2).T
     small = float(np.clip(mean * 0.55, 1.6, 5))
     for colour_, width in ((DARK, small / 3.2), ("white", small / 6.5)):
-        axes.scatter(*reference.T, s=(small * 1.2) ** 2, marker="+", color=colour_, linewidths=width, zorder=2)
+        axes.scatter(x, y, s=(small * 1.2) ** 2, marker="+", color=colour_, linewidths=width, zorder=2)
     _draw_arrows(axes, starts, places, np.sqrt(areas) / 2 / sheet.points, groups, mean)
-    draw_discs(axes, places, areas, groups, _outside(places, box), halo=float(np.clip(mean / 9, 0.35, 0.9)))
+    draw_discs(axes, places, areas, groups, _outside(places, box))
     what = f"{len(chosen)} × {rows * columns} points" if len(chosen) > 1 else f"{rows * columns} points"
     sheet.caption(axes, (f"stage {block.stage}, block {block.block}", block.name), what)
 
@@ -135,7 +135,8 @@ def _draw_arrows(axes: Axes, starts: Array, ends: Array, radii: Array, groups: A
 
 def _outside(places: Array, box: tuple[float, float, float, float]) -> Array:
     left, top, right, bottom = box
-    return (places < (left, top)).any(axis=-1) | (places > (right, bottom)).any(axis=-1)
+    outside = (places < (left, top)) | (places > (right, bottom))
+    return np.asarray(outside.any(axis=-1))
 
 
 def _explain_marks(sheet: Sheet, mean: float) -> None:
@@ -147,6 +148,5 @@ def _explain_marks(sheet: Sheet, mean: float) -> None:
         1,
         "attention",
         [*discs, cross, sample("offset", 11, INK, ARROW, edge=INK), ring],
-        start=0.8,
         wide=max(1.2, mean * 2.2 / 8),
     )

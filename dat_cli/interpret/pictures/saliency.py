@@ -30,25 +30,27 @@ def draw_saliency(explanation: Explanation, photo: Image.Image, *, size: int) ->
     index = explanation.target
     probability = f"{explanation.probabilities[index]:.1%}"
     name = short(explanation.classes[index], 40)
+    panels = (
+        ("photograph", "photo", "framed: what the network is given"),
+        ("attention rollout", "rollout", "what all blocks attend to, whatever the class"),
+        ("weighted by gradients", "gradients", f"what speaks for {short(name, 30)}"),
+    )
     with drawing("saliency"):
-        title = f"{explanation.architecture}: {name}, {probability}"
         sheet = new_sheet(
             photo,
-            3,
-            title=title,
+            len(panels),
+            title=f"{explanation.architecture}: {name}, {probability}",
             size=size,
-            captions=1,
-            legends=1,
+            captions=[below for *_, below in panels],
             least=1.55,
             columns=(3,) if photo.width < 2.2 * photo.height else (1,),
         )
+        for axes, (*titles, below) in zip(sheet.panels, panels, strict=True):
+            sheet.caption(axes, titles, below=below)
         seen, rollout, gradient = sheet.panels
         sheet.show(seen, explanation.view)
-        sheet.caption(seen, ("photograph", "photo"), below="framed: what the network is given")
         _draw(rollout, explanation, explanation.saliency.rollout, sheet)
-        sheet.caption(rollout, ("attention rollout", "rollout"), below="what all blocks attend to, whatever the class")
         _draw(gradient, explanation, explanation.saliency.gradient, sheet)
-        sheet.caption(gradient, ("weighted by gradients", "gradients"), below=f"what speaks for {short(name, 24)}")
         explain_colours(sheet, 0, "relevance", "0", "each panel's strongest")
         return sheet.figure
 
