@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from PIL import Image
 from timm.data.transforms_factory import create_transform
 
 from dat_cli.catalog import Preprocessing
-from dat_cli.data.transforms import eval_transform, train_transform
+from dat_cli.data.transforms import Transform, crops_transform, eval_transform, train_transform
 
 
 @pytest.mark.parametrize("crop_mode", ["squash", "center"])
@@ -70,6 +73,35 @@ def test_one_channel_is_grey(photo: Image.Image) -> None:
     assert eval_transform(preprocessing)(photo).shape == (1, 32, 32)
 
 
-def test_transforms_reach_workers_that_are_not_forked(photo: Image.Image) -> None:
-    transform = eval_transform(Preprocessing(crop_mode="center"))
+@pytest.mark.parametrize("make", [eval_transform, crops_transform])
+def test_transforms_reach_workers_that_are_not_forked(
+    photo: Image.Image, make: Callable[[Preprocessing], Transform]
+) -> None:
+    transform = make(Preprocessing(crop_mode="center"))
     assert torch.equal(pickle.loads(pickle.dumps(transform))(photo), transform(photo))
+
+
+@pytest.mark.parametrize(
+    ("crop_mode", "scaled"),
+    [("squash", (64, 64)), ("center", (96, 64))],  # width and height, of a picture of 3 : 2
+)
+def test_crops_are_the_corners_and_the_centre_of_what_evaluation_resizes(
+    photo: Image.Image, crop_mode: Literal["squash", "center"], scaled: tuple[int, int]
+) -> None:
+    picture = photo.resize((300, 200))
+    preprocessing = Preprocessing((3, 48, 48), crop_mode=crop_mode, crop_pct=0.75)
+    crops = crops_transform(preprocessing)(picture)
+    width, height = scaled
+    whole = eval_transform(replace(preprocessing, input_size=(3, height, width), crop_pct=1.0))(picture)
+    for crop, (x, y) in zip(
+        crops[:4], [(0, 0), (width - 48, 0), (0, height - 48), (width - 48, height - 48)], strict=True
+    ):
+        torch.testing.assert_close(crop, whole[:, y : y + 48, x : x + 48])
+    torch.testing.assert_close(crops[4], eval_transform(preprocessing)(picture))
+
+
+def test_where_evaluation_sees_everything_crops_are_of_a_larger_picture(photo: Image.Image) -> None:
+    crops = crops_transform(Preprocessing((3, 224, 224), crop_pct=1.0))(photo)
+    larger = eval_transform(Preprocessing((3, 256, 256), crop_pct=1.0))(photo)
+    torch.testing.assert_close(crops[0], larger[:, :224, :224])
+    torch.testing.assert_close(crops[4], larger[:, 16:240, 16:240])

@@ -70,6 +70,13 @@ def test_the_body_has_the_numbers_that_a_person_reads() -> None:
         assert fact in text, fact
 
 
+def test_calibrated_weights_say_what_to_divide_by() -> None:
+    text = card(replace(DIGITS, temperature=1.5))
+    assert "| Temperature | 1.5: logits are divided by it before softmax |" in text
+    assert "(model(image[None])[0] / config.temperature).softmax(-1)" in text
+    assert "emperature" not in card()
+
+
 def test_what_is_not_known_is_not_said() -> None:
     bare = WeightsConfig("dat_pp_tiny", ("cat", "dog"), Preprocessing())
     text = card(bare)

@@ -156,11 +156,13 @@ def test_metrics_are_those_of_the_size_that_they_were_measured_at(
 ) -> None:
     network = create_model("dat_tiny", num_classes=2, img_size=tables)
     arguments: dict[str, int | float | str | bool] = {"img_size": tables}
-    config = WeightsConfig("dat_tiny", ("a", "b"), Preprocessing((3, 64, 64)), arguments, {"val_acc1": 0.5})
+    said: dict[str, Any] = {"metrics": {"val_acc1": 0.5}, "temperature": 1.5}
+    config = WeightsConfig("dat_tiny", ("a", "b"), Preprocessing((3, 64, 64)), arguments, **said)
     source = Source("x", network.state_dict(), Recognised(VARIANTS["dat_tiny"], tables, 7, 2, 3), config)
     changed = resized(source, **wish).config
     assert changed is not None
     assert changed.metrics == ({"val_acc1": 0.5} if kept else {})
+    assert changed.temperature == (1.5 if kept else None)
     assert changed.preprocessing.input_size[1:] == (wish.get("img_size", 64),) * 2
 
 

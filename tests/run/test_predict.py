@@ -20,7 +20,7 @@ from dat_cli.data.image import load_image
 from dat_cli.data.transforms import eval_transform
 from dat_cli.errors import DatError
 from dat_cli.run.load import load_model
-from dat_cli.run.predict import Prediction, PredictionData
+from dat_cli.run.predict import Batch, File, Prediction, PredictionData
 from dat_cli.run.records import RecordWriter
 from dat_cli.run.spool import Predictions
 
@@ -136,3 +136,47 @@ def test_an_output_that_is_no_number_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(DatError, match="not finite"):
         run([save_image(tmp_path / "a.png", 0)], Broken())
+
+
+class Corner(nn.Module):
+    """A network that looks at one pixel only, the first: (B, 3, H, W) to (B, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.batches.append(len(images))
+        return images[:, :2, 0, 0]
+
+
+def views(images: int, crops: int) -> tuple[Batch, Tensor]:
+    random = torch.randn(images, crops, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    return Batch(random, [File(index, f"{index}.png") for index in range(images)]), random
+
+
+def test_logits_are_divided_by_the_temperature() -> None:
+    batch, images = views(2, 1)
+    expected = (images[:, 0, :2, 0, 0] / 2.5).softmax(1)
+    torch.testing.assert_close(Prediction(Corner(), temperature=2.5).predict_step(batch), expected)
+
+
+def test_a_flip_is_the_mean_of_the_image_and_its_mirror_image() -> None:
+    batch, images = views(2, 1)
+    expected = (images[:, 0, :2, 0, 0].softmax(1) + images[:, 0, :2, 0, -1].softmax(1)) / 2
+    torch.testing.assert_close(Prediction(Corner(), flip=True).predict_step(batch), expected)
+
+
+def test_five_crops_and_their_mirror_images_are_ten_views_one_after_another() -> None:
+    batch, images = views(3, 5)
+    corners = torch.stack((images[..., :2, 0, 0], images[..., :2, 0, -1]))  # (2, B, crops, classes)
+    network = Corner()
+    found = Prediction(network, flip=True).predict_step(batch)
+    torch.testing.assert_close(found, corners.softmax(-1).mean((0, 2)))
+    assert network.batches == [3] * 10  # memory is that of one view
+
+
+def test_crops_of_a_file_reach_the_network(tmp_path: Path) -> None:
+    paths = [save_image(tmp_path / f"{value}.png", value) for value in (0, 200)]
+    (batch,) = PredictionData(paths, SMALL, num_workers=0, crops=5).predict_dataloader()
+    assert batch.images.shape == (2, 5, 3, 32, 32)

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,12 @@ def test_a_configuration_survives_json() -> None:
     assert WeightsConfig.from_dict(json.loads(json.dumps(CONFIG.to_dict()))) == CONFIG
 
 
+def test_a_temperature_is_said_only_where_there_is_one() -> None:
+    warm = replace(CONFIG, temperature=1.25)
+    assert WeightsConfig.from_dict(json.loads(json.dumps(warm.to_dict()))) == warm
+    assert "temperature" not in CONFIG.to_dict()  # so that the bytes of weights without one stay the same
+
+
 ABSENT = object()
 WRONG: dict[str, tuple[str, object, str]] = {
     "no architecture": ("architecture", ABSENT, "lacks 'architecture'"),
@@ -220,6 +227,9 @@ WRONG: dict[str, tuple[str, object, str]] = {
     "metric that is NaN": ("metrics", {"val_acc1": math.nan}, "outside of"),
     "licence with a line break": ("license", "MIT\nevil", "control character"),
     "licence that is a number": ("license", 3, "not a string"),
+    "temperature of zero": ("temperature", 0.0, "temperature is 0.0, outside of 0.05 to 20"),
+    "temperature that is text": ("temperature", "1.5", "not a number"),
+    "temperature that is true": ("temperature", True, "not a number"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ CONFIG = WeightsConfig(
 
 def test_what_is_written_is_read() -> None:
     assert from_config_json(json.loads(json.dumps(config_json(CONFIG))), source="x") == CONFIG
+
+
+def test_a_temperature_stands_under_our_key() -> None:
+    warm = replace(CONFIG, temperature=1.25)
+    assert config_json(warm)["dat"]["temperature"] == 1.25
+    assert from_config_json(json.loads(json.dumps(config_json(warm))), source="x") == warm
 
 
 def test_the_keys_are_those_that_timm_reads() -> None:
