@@ -116,6 +116,11 @@ def _heads(head: int | Literal["all"] | None, group: int | None) -> str:
     return "mean of all heads" if group is None else f"mean of the heads of group {group + 1}"
 
 
+def place(query: tuple[float, float]) -> str:
+    """Pixels as a person reads them."""
+    return "({:.4g}, {:.4g})".format(*query)
+
+
 def _titles(panel: _Panel, queries: int) -> tuple[str, str]:
     """A long one and a short one."""
     words = [f"head {panel.head + 1}"] if panel.head is not None else []
@@ -131,6 +136,6 @@ def _strongest(look: Look, panels: int) -> str:
 
 
 def _marks(queries: Sequence[tuple[float, float]]) -> list[Line2D]:
-    places = [f"({x:.0f}, {y:.0f})" for x, y in queries]
-    names = [f"query at {places[0]}"] if len(queries) == 1 else [f"{n} {place}" for n, place in enumerate(places, 1)]
+    places = [place(query) for query in queries]
+    names = [f"query at {places[0]}"] if len(queries) == 1 else [f"{n} at {where}" for n, where in enumerate(places, 1)]
     return [*(sample(name, 11, STAR, "*") for name in names), sample("key, its area the weight", 7, "none", edge=INK)]

@@ -28,7 +28,7 @@ LEFT = 0.48
 LONGEST = 9.0
 """Inches of a picture's longer side: at 900 pixels all text is as large as that of a page."""
 
-_NARROWEST = 6.2  # inches; titles and legends fit
+_NARROWEST = 6.9  # inches; titles and legends fit
 _RIGHT, _TOP, _BOTTOM, _GAP = 0.12, 0.46, 0.30, 0.14  # inches
 QUIET_TEXT = "#6b737c"
 """Text beside a title."""
@@ -126,31 +126,27 @@ class Sheet:
         width, height = self.figure.get_size_inches()
         self.figure.text(x / width, y / height, text, size=8, va="center", **style)
 
-    def explain(self, line: int, title: str, handles: Sequence[Line2D], wide: float = 1.2) -> None:
+    def explain(self, line: int, title: str, marks: Sequence[Line2D]) -> None:
         """A line of the legend under the panels.
 
         Args:
             line: From 0, the uppermost.
             title: What stands before it.
-            handles: What is explained, each with its label.
-            wide: Room for each mark, in heights of a letter.
+            marks: What is explained, each with its label.
         """
+        x, y = LEFT, self.line(line)
         width, height = self.figure.get_size_inches()
-        start = inches(title, 8, bold=True) + 0.1 if title else 0.0
         if title:
-            self.write(LEFT, self.line(line), title, color=INK, weight="bold")
-        self.figure.legend(
-            handles=list(handles),
-            loc="center left",
-            bbox_to_anchor=((LEFT + start - 0.02) / width, self.line(line) / height),
-            ncols=max(len(handles), 1),
-            borderpad=0,
-            borderaxespad=0,
-            handlelength=wide,
-            handletextpad=0.35,
-            columnspacing=1.1,
-            fontsize=8,
-        )
+            self.write(x, y, title, color=INK, weight="bold")
+            x += inches(title, 8, bold=True) + 0.12
+        for mark in marks:
+            room = max(float(mark.get_markersize()), 6) / 72
+            mark.set_data([(x + room / 2) / width], [y / height])
+            mark.set_transform(self.figure.transFigure)
+            self.figure.add_artist(mark)
+            label = str(mark.get_label())
+            self.write(x + room + 0.05, y, label, color=INK)
+            x += room + 0.05 + inches(label, 8) + 0.16
 
 
 def new_sheet(

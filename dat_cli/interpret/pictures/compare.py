@@ -9,7 +9,7 @@ from PIL import Image
 
 from dat_cli.interpret.explanation import Cells, DeformableBlock, Explanation
 from dat_cli.interpret.fields import PVT_RATIOS, Field, deformable_convolution, dense, reduced, window
-from dat_cli.interpret.pictures.attention import STAR, draw_look, draw_star
+from dat_cli.interpret.pictures.attention import STAR, draw_look, draw_star, place
 from dat_cli.interpret.pictures.canvas import Sheet, new_sheet
 from dat_cli.interpret.pictures.discs import sample
 from dat_cli.interpret.pictures.heat import explain_colours
@@ -44,20 +44,9 @@ def draw_compare(
         query: (x, y) in pixels of the photograph; the query of the nearest cell is shown.
         size: Pixels of the picture's longer side.
     """
-    height, width = block.cells.map_size
-    row, column = block.cells.nearest(*query)
     look = block.look(*query)
-    windows = [window(row, column, height, width, shifted=shifted) for shifted in (False, True)]
-    pvt, points = reduced(height, width, block.stage), len(look.keys) // block.groups
-    ratio = PVT_RATIOS[block.stage - 1]
-    panels = (
-        _Panel("The query", f"its cell is {column + 1} from the left, {row + 1} from the top", []),
-        _Panel("ViT: dense", f"{height * width} keys: all cells, the same for every query", [dense(height, width)]),
-        _Panel("Swin: windows", f"{windows[0].count} + {windows[1].count} keys: its window, then the shifted", windows),
-        _Panel("PVT: reduction", f"{pvt.count} keys: {ratio} × {ratio} cells each, for all the same", [pvt]),
-        _Panel("DCN: 3 × 3 at rest", "9 keys: each moves freely", [deformable_convolution(row, column)]),
-        _Panel("DAT: deformable", f"{block.groups} × {points} keys: the image decides where", []),
-    )
+    panels = _panels(block, query)
+    height, width = block.cells.map_size
     with drawing("compare"):
         sheet = new_sheet(
             photo,
@@ -78,37 +67,55 @@ def draw_compare(
             if axes is not sheet.panels[-1]:
                 draw_star(axes, look, sheet)
         draw_look(sheet.panels[-1], look, block, sheet)
-        sheet.explain(0, "", _marks(query))
+        sheet.explain(0, "", _marks(query, shifted=any(len(panel.fields) > 1 for panel in panels)))
         explain_colours(sheet, 1, "DAT's attention on a cell", "0", f"{look.footprint.max():.1%}")
         return sheet.figure
+
+
+def _panels(block: DeformableBlock, query: tuple[float, float]) -> list[_Panel]:
+    """The query, and what it sees: in one block, and in the next where that differs."""
+    height, width = block.cells.map_size
+    row, column = block.cells.nearest(*query)
+    windows = [window(row, column, height, width, shifted=shifted) for shifted in (False, True)]
+    if np.array_equal(windows[0].boxes, windows[1].boxes):
+        del windows[1]
+    swin = " + ".join(str(field.count) for field in windows)
+    moved = "its window, then the shifted" if len(windows) > 1 else "one window is the whole map"
+    pvt, ratio = reduced(height, width, block.stage), PVT_RATIOS[block.stage - 1]
+    merged = f"{ratio} × {ratio} cells each, the same for all" if ratio > 1 else "no reduction in the last stage"
+    points = block.received.shape[1]
+    dat = f"{block.groups} × {points}" if block.groups > 1 else f"{points}"
+    return [
+        _Panel("The query", f"its cell is {column + 1} from the left, {row + 1} from the top", []),
+        _Panel("ViT: dense", f"{height * width} keys: all cells, the same for all", [dense(height, width)]),
+        _Panel("Swin: windows", f"{swin} keys: {moved}", windows),
+        _Panel("PVT: reduction", f"{pvt.count} keys: {merged}", [pvt]),
+        _Panel("DCN: 3 × 3 at rest", "9 keys: each moves freely", [deformable_convolution(row, column)]),
+        _Panel("DAT: deformable", f"{dat} keys: the image decides where", []),
+    ]
 
 
 def _draw_field(axes: Axes, field: Field, cells: Cells, colour: str, sheet: Sheet) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba
 
-    cell = cells.step[0] * sheet.points  # printer's points
     if len(field.boxes):
-        corners = field.boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]]  # (N, 4, 2)
-        areas = PolyCollection(
-            list(cells.pixels(corners - 0.5)),
-            facecolors=[to_rgba(colour, 0.4)],
-            edgecolors=[to_rgba(colour, 0.9)],
-            linewidths=float(np.clip(cell / 25, 0.25, 0.8)),
-        )
-        areas.set(zorder=1, gid="field")
+        corners = cells.pixels(field.boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]] - 0.5)  # (N, 4, 2)
+        width = float(np.clip(np.abs(corners[0, 2] - corners[0, 0]).min() * sheet.points / 25, 0.25, 0.8))
+        areas = PolyCollection(list(corners), facecolors=[to_rgba(colour, 0.4)], edgecolors=[to_rgba(colour, 0.9)])
+        areas.set(linewidths=width, zorder=1, gid="field")
         axes.add_collection(areas, autolim=False)
     if len(field.points):
         x, y = cells.pixels(field.points).T
-        diameter = float(np.clip(cell * 0.45, 3, 8))
-        discs = axes.scatter(x, y, s=diameter**2, color=colour, edgecolors="white", linewidths=0.6, zorder=4)
-        discs.set_gid("field")
+        diameter = float(np.clip(min(cells.step) * sheet.points * 0.45, 3, 8))
+        discs = axes.scatter(x, y, s=diameter**2, color=colour, edgecolors="white", linewidths=0.6)
+        discs.set(zorder=6, gid="field")  # the one in the middle lies on the query
 
 
-def _marks(query: tuple[float, float]) -> list[Line2D]:
+def _marks(query: tuple[float, float], *, shifted: bool) -> list[Line2D]:
     return [
-        sample(f"query at ({query[0]:.0f}, {query[1]:.0f})", 11, STAR, "*"),
+        sample(f"query at {place(query)}", 11, STAR, "*"),
         sample("keys; their weights are not known", 8, FIELD, "s"),
-        sample("in the next block", 8, SHIFTED, "s"),
+        *([sample("in the next block", 8, SHIFTED, "s")] if shifted else []),
         sample("DAT's keys, their area the weight", 7, "none", edge=INK),
     ]

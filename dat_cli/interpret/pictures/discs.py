@@ -61,8 +61,8 @@ def draw_discs(axes: Axes, places: Array, areas: Array, groups: Array, hollow: A
                 )
                 axes.scatter(x, y, s=area, marker=shape, c="none", edgecolors=own, linewidths=rims * 1.6, zorder=4)
             else:
-                under = (np.sqrt(area) + 2.2 * rims) ** 2
-                axes.scatter(x, y, s=under, marker=shape, color=DARK, alpha=0.45, linewidths=0, zorder=3.9)
+                under = (np.sqrt(area) + 1.7 * rims) ** 2
+                axes.scatter(x, y, s=under, marker=shape, color=DARK, alpha=0.4, linewidths=0, zorder=3.9)
                 discs = axes.scatter(x, y, s=area, marker=shape, c=own, edgecolors="white", linewidths=rims, zorder=4)
                 discs.set_gid("keys")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MEAN = 0.46  # diameter of the disc of a mean share, in distances between points
+_MEAN = 0.42  # diameter of the disc of a mean share, in distances between points
 _LARGEST = 2.2  # of the largest
 _SMALLEST = 1.0  # printer's points: everything is seen
 
@@ -79,7 +79,7 @@ def _mean_diameter(blocks: Sequence[DeformableBlock], view: View, sheet: Sheet) 
         spacing = np.sqrt((right - left) * (bottom - top) / count) * sheet.points
         largest = np.sqrt(block.received_by_group.max() * count / block.groups)
         diameters.append(min(_MEAN, _LARGEST / largest) * spacing)
-    return float(np.clip(np.median(diameters), _SMALLEST, 9))
+    return float(np.clip(np.median(diameters), 2.2, 9))
 
 
 def _draw_block(
@@ -144,9 +144,4 @@ def _explain_marks(sheet: Sheet, mean: float) -> None:
     discs = [sample(f"{share} × mean", mean * diameter, INK) for share, diameter in shares]
     cross = sample("reference point", 6, INK, "+", edge=INK)
     ring = sample("outside the input", 6, "none", edge=INK)
-    sheet.explain(
-        1,
-        "attention",
-        [*discs, cross, sample("offset", 11, INK, ARROW, edge=INK), ring],
-        wide=max(1.2, mean * 2.2 / 8),
-    )
+    sheet.explain(1, "attention", [*discs, cross, sample("offset", 11, INK, ARROW, edge=INK), ring])

@@ -20,7 +20,7 @@ _MOST = 99.5  # percentile that is drawn in the strongest colour; one cell shall
 
 
 def draw_saliency(explanation: Explanation, photo: Image.Image, *, size: int) -> Figure:
-    """The photograph, attention rolled back through all blocks, and the same weighted for one class.
+    """The image, attention rolled back through all blocks, and the same weighted for one class.
 
     Args:
         explanation: What was looked at.
@@ -30,8 +30,9 @@ def draw_saliency(explanation: Explanation, photo: Image.Image, *, size: int) ->
     index = explanation.target
     probability = f"{explanation.probabilities[index]:.1%}"
     name = short(explanation.classes[index], 40)
+    framed = (0, 0, *photo.size) != explanation.view.box
     panels = (
-        ("photograph", "photo", "framed: what the network is given"),
+        ("image", "image", "framed: what the network is given" if framed else ""),
         ("attention rollout", "rollout", "what all blocks attend to, whatever the class"),
         ("weighted by gradients", "gradients", f"what speaks for {short(name, 30)}"),
     )
@@ -56,7 +57,7 @@ def draw_saliency(explanation: Explanation, photo: Image.Image, *, size: int) ->
 
 
 def _draw(axes: Axes, explanation: Explanation, values: Array, sheet: Sheet) -> None:
-    sheet.show(axes, explanation.view, grey=1.0, light=0.35)
+    sheet.show(axes, explanation.view, grey=1.0, light=0.5)
     height, width = sheet.pixels.shape[:2]
     if width < 400 and height < 400:  # a small image: the map is smoother than its pixels
         width, height = width * 400 // max(width, height), height * 400 // max(width, height)
