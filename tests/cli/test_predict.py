@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,7 +23,10 @@ from PIL import Image
 from dat_cli.catalog import Preprocessing
 from dat_cli.cli.main import main
 from dat_cli.cli.predict import images_first
+from dat_cli.data import remote_file
+from dat_cli.data.open_image import open_image, standard_input
 from dat_cli.models import create_model
+from dat_cli.run import spool
 from dat_cli.weights import WeightsConfig, write_weights
 
 if TYPE_CHECKING:
@@ -101,6 +109,11 @@ def test_a_damaged_image_is_named_and_the_rest_is_predicted(
         ("photos --weights RUN --wieghts x", "did you mean --weights?"),
         ("photos --weights", "--weights needs a value"),
         ("photos --weights RUN --trainer.accelerator gppu", "trainer"),
+        ("photos --weights RUN --threshold 2", "--threshold"),
+        ("photos --weights RUN --resume true", "--resume needs --output"),
+        ("photos --weights RUN --resume true --output /dev/null --format csv", "/dev/null is no file"),
+        ("--list gone.txt --weights RUN", "cannot read the list gone.txt: no such file"),
+        ("https:// --weights RUN", "is no address of a web server"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -138,24 +151,194 @@ def test_without_weights_and_without_a_network_the_ways_on_are_said(capsys: pyte
     assert "--weights PATH" in err.splitlines()[-1]
 
 
+# Images from elsewhere
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_file, "_PAUSE", 0.001)
+
+
+def pipe_in(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    standard_input.cache_clear()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_addresses_standard_input_and_a_list_are_predicted_as_files_are(
+    workers: str,
+    hub: Hub,
+    photos: Path,
+    run_folder: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = hub.serve("/0.png", (photos / "0.png").read_bytes())
+    pipe_in(monkeypatch, (photos / "0.png").read_bytes())
+    Path("list.txt").write_text(f"photos/0.png\n{hub.url}/gone.png\n")
+    args = ["predict", address, "-", "--list", "list.txt", "--weights", run_folder, "--format", "jsonl"]
+    assert main([*args, "--num_workers", workers]) == 1
+    out, err = capsys.readouterr()
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["path"] for record in records] == [address, "-", "photos/0.png", f"{hub.url}/gone.png"]
+    assert records[0]["predictions"] == records[1]["predictions"] == records[2]["predictions"]
+    assert "gone.png: the server answered 404" in records[3]["error"]
+    assert err.splitlines()[-1] == "dat: error: 1 of 4 images could not be read"
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_network_that_is_down_is_the_failure_of_each_image(
+    run_folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "http://127.0.0.1:9/a.png", "--weights", run_folder]) == 1
+    assert "127.0.0.1:9/a.png: connection refused" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("photos")
-def test_two_processes_give_every_image_once_and_in_order(run_folder: str) -> None:
-    command = [sys.executable, "-m", "dat_cli", "predict", "photos", "--weights", run_folder, "--batch_size", "2"]
-    command += ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--output", "out.jsonl"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads of two processes would spin for the same few cores
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert [line.split()[:2] for line in done.stderr.splitlines()] == [["dat:", "weights"]]
-    records = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
-    assert sorted(record["path"] for record in records) == sorted(map(str, Path("photos").rglob("*.png")))
-    assert main(["predict", "photos", "--weights", run_folder, "--output", "one.jsonl"]) == 0
-    alone = [json.loads(line) for line in Path("one.jsonl").read_text().splitlines()]
-    assert [record["path"] for record in records] == [record["path"] for record in alone]
-    assert [record["predictions"][0]["index"] for record in records] == [
-        record["predictions"][0]["index"] for record in alone
-    ]
-    assert sorted(path.name for path in Path().iterdir()) == ["one.jsonl", "out.jsonl", "photos"]
+def test_several_processes_do_not_share_standard_input(
+    run_folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe_in(monkeypatch, b"photos/0.png")
+    options = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
+    assert main(["predict", "--list", "-", "--weights", run_folder, *options]) == 2
+    assert "several processes cannot share" in capsys.readouterr().err.splitlines()[-1]
+
+
+# Which classes
+
+
+@pytest.mark.usefixtures("photos")
+def test_classes_below_the_threshold_are_left_out(run_folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["predict", "photos", "--weights", run_folder, "--format", "json", "--top_k", "9"]
+    assert main(args) == 0
+    everything = json.loads(capsys.readouterr().out)
+    least = sorted(guess["probability"] for record in everything for guess in record["predictions"])[24]
+    assert main([*args, "--threshold", str(least)]) == 0
+    some = json.loads(capsys.readouterr().out)
+    for record, expected in zip(some, everything, strict=True):
+        kept = [guess for guess in expected["predictions"] if guess["probability"] >= least]
+        assert record == {"path": expected["path"], "predictions": kept}
+    assert sum(len(record["predictions"]) for record in some) == 7 * len(CLASSES) - 24
+    assert main([*args, "--threshold", "1"]) == 0
+    assert [record["predictions"] for record in json.loads(capsys.readouterr().out)] == [[]] * 7
+
+
+# Interruptions
+
+
+@pytest.fixture
+def interrupted(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:  # noqa: ARG001 - its folder is used
+    """Runs ``dat predict`` until a number of batches is written, then interrupts it as Ctrl+C does; the exit code."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def run(args: list[str], *, batches: int) -> int:
+        left = iter(range(batches))
+
+        def records(*args: Any) -> Any:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return spool_records(*args)
+
+        spool_records = spool.top_records
+        with monkeypatch.context() as patch:
+            patch.setattr(spool, "top_records", records)
+            return main(args)
+
+    yield run
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores it after the first
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "json", "txt"])
+def test_an_interrupted_run_goes_on_without_doing_anything_twice(
+    suffix: str, run_folder: str, interrupted: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("photos/1.png").write_bytes(b"no image")
+    args = ["predict", "photos", "--weights", run_folder, "--batch_size", "2", "--threshold", "0.143", "--output"]
+    assert main([*args, f"whole.{suffix}"]) == 1
+    assert interrupted([*args, f"names.{suffix}"], batches=2) == 130
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("dat: error: interrupted; results so far are in ")
+    assert err.splitlines()[-1].endswith(f"names.{suffix}.part; go on with the same command and --resume true")
+    assert not Path(f"names.{suffix}").exists()
+    lines = Path(f"names.{suffix}.part").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in lines[:3]] == ["photos/0.png", "photos/1.png", "photos/2.png"]
+
+    before = {path: path.read_bytes() for path in Path().glob("names*")}
+    for wrong, said in (
+        ([], "has results of a prediction that was interrupted; go on with --resume true"),
+        (["--resume", "true", "--top_k", "3"], "was made with top_k 5, not top_k 3"),
+    ):
+        assert main([*args, f"names.{suffix}", *wrong]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+        assert {path: path.read_bytes() for path in Path().glob("names*")} == before
+
+    opened: list[str] = []
+
+    def counting(source: str) -> Image.Image:
+        opened.append(source)
+        return open_image(source)
+
+    monkeypatch.setattr("dat_cli.run.predict.open_image", counting)
+    assert main([*args, f"names.{suffix}", "--resume", "true"]) == 1
+    assert opened == ["photos/4.png", "photos/sub/5.png", "photos/sub/6.png"]
+    assert "1 of 7 images could not be read" in capsys.readouterr().err
+    assert Path(f"names.{suffix}").read_bytes() == Path(f"whole.{suffix}").read_bytes()
+    assert [path.name for path in Path().glob("names*")] == [f"names.{suffix}"]
+
+
+@pytest.mark.usefixtures("photos")
+def test_what_ends_before_the_first_result_leaves_nothing(run_folder: str, interrupted: Any) -> None:
+    assert interrupted(["predict", "photos", "--weights", run_folder, "--output", "names.csv"], batches=0) == 130
+    assert [path.name for path in Path().iterdir()] == ["photos"]
+
+
+def _started(args: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads of processes would spin for the same few cores
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-m", "dat_cli", *args], stdout=pipe, stderr=pipe, text=True, env=environment
+    )
+
+
+@pytest.mark.usefixtures("photos")
+def test_lines_of_json_appear_while_later_images_are_still_to_come(run_folder: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # which takes a question and never answers
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/slow.png"
+        images = ["photos/0.png", "photos/1.png", "photos/2.png", "photos/3.png", address]
+        options = ["--weights", run_folder, "--format", "jsonl", "--batch_size", "2", "--num_workers", "0"]
+        with _started(["predict", *images, *options]) as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["path"] == "photos/0.png"
+            assert json.loads(process.stdout.readline())["path"] == "photos/1.png"
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "dat: interrupted"
+
+
+@pytest.mark.usefixtures("photos")
+def test_a_run_that_is_terminated_goes_on_with_two_processes(run_folder: str) -> None:
+    Path("list.txt").write_text("".join(f"photos/{index % 5}.png\n" for index in range(160)))
+    args = ["predict", "--list", "list.txt", "--weights", run_folder, "--batch_size", "2", "--num_workers", "0"]
+    args += ["--trainer.accelerator", "cpu", "--output"]
+    with _started([*args, "out.jsonl"]) as process:
+        while process.poll() is None and not (Path("out.jsonl.part").exists() and Path("out.jsonl.part").read_bytes()):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "")
+    assert "terminated; results so far are in" in err.splitlines()[-1]
+    with _started([*args, "out.jsonl", "--resume", "true", "--trainer.devices", "2"]) as process:
+        out, err = process.communicate(timeout=200)
+    assert (process.returncode, out) == (0, ""), err
+    weights, going_on = err.splitlines()
+    assert weights.startswith("dat: weights")
+    assert going_on.startswith("dat: going on after ")
+    assert main([*args, "alone.jsonl"]) == 0
+    assert Path("out.jsonl").read_bytes() == Path("alone.jsonl").read_bytes()
+    assert sorted(path.name for path in Path().iterdir()) == ["alone.jsonl", "list.txt", "out.jsonl", "photos"]
 
 
 @pytest.mark.parametrize(
