@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from dat_cli.interpret.explanation import AttentionBlock, DeformableBlock, Explanation, Look
-from dat_cli.interpret.pictures.canvas import DARK, Sheet, new_sheet
+from dat_cli.interpret.pictures.canvas import DARK, Sheet
 from dat_cli.interpret.pictures.discs import draw_discs, explain_groups, sample
 from dat_cli.interpret.pictures.heat import draw_cells, explain_colours
+from dat_cli.interpret.pictures.layout import new_sheet
 from dat_cli.report.canvas import INK, drawing
 
 if TYPE_CHECKING:

@@ -1,40 +1,33 @@
-"""The sheet that all pictures share: the photograph in panels, its axes in pixels, room for titles and a legend."""
+"""The sheet that all pictures share: a photograph in panels, with titles and a legend."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from dat_cli.data.geometry import View
-from dat_cli.report.canvas import INK, QUIET, alone, as_svg, drawing
+from dat_cli.interpret.pictures.writing import inches, wrapped
+from dat_cli.report.canvas import INK, alone, as_svg, drawing
 from dat_cli.whole import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import MaxNLocator
 
 DARK = "#101418"
 """What is dark on a photograph, and stays so where INK becomes light."""
-LEFT = 0.48
-"""Inches from the left border to the first panel."""
-LONGEST = 9.0
-"""Inches of a picture's longer side: at 900 pixels all text is as large as that of a page."""
-
-_NARROWEST = 6.9  # inches; titles and legends fit
-_RIGHT, _TOP, _BOTTOM, _GAP = 0.12, 0.46, 0.30, 0.14  # inches
 QUIET_TEXT = "#6b737c"
 """Text beside a title."""
-_NEARLY = 0.88  # of the largest panels possible: more columns make a lower picture
-_LINE = 0.24  # inches; a line of a legend, or of a panel's caption
-
+LEFT = 0.48
+"""Inches from the left border to the first panel."""
+LINE = 0.24
+"""Inches of a line of the legend."""
 
 _CLOSED = (1, 2, 2, 2, 79)  # matplotlib's codes of a path: move, line, line, line, close
 
@@ -76,7 +69,7 @@ class Sheet:
         pixels += grey * (pixels @ np.array([0.299, 0.587, 0.114], np.float32)[..., None] - pixels)
         pixels += light * (1 - pixels)
         width, height = self.photo
-        shown = self.points * axes.figure.dpi / 72  # pixels of the screen
+        shown = self.points * self.figure.dpi / 72  # pixels of the screen
         axes.imshow(
             np.clip(pixels, 0, 1),
             extent=(0, width, height, 0),
@@ -119,7 +112,7 @@ class Sheet:
 
     def line(self, index: int) -> float:
         """Inches from the bottom to the middle of a line of the legend, 0 the uppermost."""
-        return self.legend - index * _LINE
+        return self.legend - index * LINE
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         """Text at inches from the left and the bottom."""
@@ -149,101 +142,6 @@ class Sheet:
             x += room + 0.05 + inches(label, 8) + 0.16
 
 
-def new_sheet(
-    photo: Image.Image,
-    count: int,
-    *,
-    title: str,
-    size: int,
-    captions: Sequence[str] = (),
-    legends: int = 1,
-    least: float = 1.0,
-    columns: Sequence[int] = (),
-    limits: tuple[float, float, float, float] | None = None,
-) -> Sheet:
-    """Empty panels, as large as they can be on a sheet that is at most as high as it is wide.
-
-    Args:
-        photo: The photograph.
-        count: Number of panels.
-        title: Of the whole.
-        size: Pixels of the longer side.
-        captions: What will stand under the titles of panels.
-        legends: Lines of the legend.
-        least: Inches that a panel has in its row, at least.
-        columns: Numbers of columns to choose from; by default all.
-        limits: Left, top, right, bottom in pixels of the photograph, where more than it shall be seen.
-    """
-    from matplotlib.figure import Figure
-
-    left, top, right, bottom = limits or (0.0, 0.0, float(photo.width), float(photo.height))
-    aspect = (right - left) / (bottom - top)
-    below = _BOTTOM + legends * _LINE + (0.08 if legends else 0)
-    room = _Room(count, aspect, below, least, captions)
-    choices = {n: room.fit(n) for n in columns or range(1, count + 1)}
-    widest = max(wide for wide, *_ in choices.values())
-    chosen = max(n for n, (wide, *_) in choices.items() if wide >= _NEARLY * widest)
-    wide, high, slot, lines = choices[chosen]
-    head = _head(lines)
-    rows = -(-count // chosen)
-    width = max(LEFT + _RIGHT + chosen * slot + (chosen - 1) * _GAP, _NARROWEST)
-    height = _TOP + below + rows * (high + head) + (rows - 1) * _GAP / 2
-    figure = Figure(figsize=(width, height), facecolor="white", dpi=size / max(width, height))
-    figure.text(LEFT / width, 1 - 0.24 / height, title, color=INK, size=10.5, weight="bold", va="center")
-    panels = []
-    for index in range(count):
-        row, column = divmod(index, chosen)
-        x = LEFT + column * (slot + _GAP)
-        y = height - _TOP - (row + 1) * (high + head) - row * _GAP / 2
-        axes = figure.add_axes((x / width, y / height, wide / width, high / height))
-        axes.set(xlim=(left, right), ylim=(bottom, top))
-        axes.xaxis.set_major_locator(_locator(wide / 0.55))
-        axes.yaxis.set_major_locator(_locator(high / 0.4))
-        axes.tick_params(
-            length=2, width=0.5, pad=1.5, labelsize=7, labelleft=column == 0, labelbottom=index + chosen >= count
-        )
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        panels.append(axes)
-    lowest = panels[(rows - 1) * chosen]
-    lowest.annotate(
-        "px",
-        (0, 0),
-        (-5, -3),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        size=7,
-        color=QUIET,
-        ha="right",
-        va="top",
-        annotation_clip=False,
-    )
-    pixels = _reduced(photo, wide * figure.dpi * photo.width / (right - left))
-    return Sheet(figure, panels, wide * 72 / (right - left), pixels, photo.size, below - _BOTTOM - 0.06, slot, lines)
-
-
-@lru_cache(maxsize=256)
-def inches(text: str, size: float, *, bold: bool = False) -> float:
-    """How wide a text is."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    if not text:
-        return 0.0
-    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
-    return float(TextPath((0, 0), text, size=size, prop=font, usetex=False).get_extents().width) / 72
-
-
-def wrapped(text: str, width: float) -> list[str]:
-    """Small text in lines of so many inches."""
-    words, lines = text.split(), []
-    while words:
-        taken = max(n for n in range(1, len(words) + 1) if n == 1 or inches(" ".join(words[:n]), 7.5) <= width)
-        lines.append(" ".join(words[:taken]))
-        words = words[taken:]
-    return lines
-
-
 def save_picture(figure: Figure, path: Path, size: int) -> None:
     """Write a picture, PNG or SVG by the ending of its name; whole or not at all.
 
@@ -255,55 +153,12 @@ def save_picture(figure: Figure, path: Path, size: int) -> None:
     figure.set_dpi(size / max(figure.get_size_inches()))
     with drawing(path.stem), whole_file(path) as place:
         if path.suffix.lower() == ".svg":
-            place.write_text(alone(as_svg(figure)), encoding="utf-8")
+            figure.set_facecolor("none")  # light or dark as the viewer is
+            width, height = np.round(figure.get_size_inches() * figure.dpi).astype(int).tolist()
+            svg = re.sub(r'width="\S+" height="\S+"', f'width="{width}" height="{height}"', as_svg(figure), count=1)
+            place.write_text(alone(svg), encoding="utf-8")
         else:
             figure.savefig(place, format="png", metadata={"Software": None})
-
-
-@dataclass(frozen=True)
-class _Room:
-    """What panels have to share a sheet with; see ``new_sheet``."""
-
-    count: int
-    aspect: float
-    below: float
-    least: float
-    captions: Sequence[str]
-
-    def fit(self, columns: int) -> tuple[float, float, float, int]:
-        """Panels in so many columns: width and height in inches, the room of each in its row, lines under its title."""
-        rows = -(-self.count // columns)
-        slot = (LONGEST - LEFT - _RIGHT - (columns - 1) * _GAP) / columns
-        if columns > 1 and slot < self.least:
-            return 0.0, 0.0, 0.0, 0
-        for lines in range(5):
-            high = (LONGEST - _TOP - self.below - (rows - 1) * _GAP / 2) / rows - _head(lines)
-            wide = min(slot, max(high, 0.1) * self.aspect)
-            needed = max((len(wrapped(text, max(wide, self.least))) for text in self.captions), default=0)
-            if needed <= lines:
-                break
-        return wide, wide / self.aspect, max(wide, self.least), lines
-
-
-def _head(lines: int) -> float:
-    """Inches of a row that are no photograph: the title, lines under it, the ticks' room."""
-    return 0.22 + 0.155 * lines
-
-
-def _locator(room: float) -> MaxNLocator:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(int(np.clip(room, 1, 7)), integer=True, min_n_ticks=1)
-
-
-def _reduced(photo: Image.Image, width: float) -> np.ndarray[Any, Any]:
-    """The photograph, not larger than it is shown."""
-    factor = min(width / photo.width, 1.0)
-    wanted = max(round(photo.width * factor), 1), max(round(photo.height * factor), 1)
-    image = photo.convert("RGB")
-    if wanted != photo.size:
-        image = image.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return np.asarray(image)
 
 
 def _outline(axes: Axes, view: View, photo: tuple[int, int]) -> None:

@@ -10,9 +10,10 @@ from PIL import Image
 from dat_cli.interpret.explanation import Cells, DeformableBlock, Explanation
 from dat_cli.interpret.fields import PVT_RATIOS, Field, deformable_convolution, dense, reduced, window
 from dat_cli.interpret.pictures.attention import STAR, draw_look, draw_star, place
-from dat_cli.interpret.pictures.canvas import Sheet, new_sheet
+from dat_cli.interpret.pictures.canvas import Sheet
 from dat_cli.interpret.pictures.discs import sample
 from dat_cli.interpret.pictures.heat import explain_colours
+from dat_cli.interpret.pictures.layout import new_sheet
 from dat_cli.report.canvas import INK, drawing
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def sample(label: str, diameter: float, face: str, shape: Any = "o", edge: str =
         markersize=diameter,
         markerfacecolor=face,
         markeredgecolor=edge,
-        markeredgewidth=0.8,
+        markeredgewidth=0.8 if diameter > 4 else 0,
         label=label,
     )
 

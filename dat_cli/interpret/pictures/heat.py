@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dat_cli.interpret.explanation import Cells
-from dat_cli.interpret.pictures.canvas import LEFT, QUIET_TEXT, Sheet, inches
+from dat_cli.interpret.pictures.canvas import LEFT, QUIET_TEXT, Sheet
+from dat_cli.interpret.pictures.writing import inches
 from dat_cli.report.canvas import INK
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from PIL import Image
 
 from dat_cli.data.geometry import View
 from dat_cli.interpret.explanation import Array, DeformableBlock, Explanation
-from dat_cli.interpret.pictures.canvas import DARK, Sheet, new_sheet
+from dat_cli.interpret.pictures.canvas import DARK, Sheet
 from dat_cli.interpret.pictures.discs import ARROW, colour, draw_discs, explain_groups, sample
+from dat_cli.interpret.pictures.layout import new_sheet
 from dat_cli.report.canvas import INK, drawing
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def _draw_arrows(axes: Axes, starts: Array, ends: Array, radii: Array, groups: A
         headaxislength=3.6,
         minlength=0.5,
         edgecolor="white",
-        linewidth=float(np.clip(mean / 20, 0.15, 0.4)),
+        linewidth=float(np.clip((mean - 2) / 10, 0, 0.4)),
+        alpha=float(np.clip(mean / 5, 0.5, 1)),  # many arrows are quieter
         zorder=3,
     )
     arrows.set_gid("offsets")

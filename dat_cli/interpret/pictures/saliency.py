@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from dat_cli.interpret.explanation import Array, Explanation
-from dat_cli.interpret.pictures.canvas import Sheet, new_sheet
+from dat_cli.interpret.pictures.canvas import Sheet
 from dat_cli.interpret.pictures.heat import colours, explain_colours
+from dat_cli.interpret.pictures.layout import new_sheet
 from dat_cli.report.canvas import drawing, short
 
 if TYPE_CHECKING:
