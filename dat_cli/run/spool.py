@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from typing import TextIO
@@ -45,6 +46,7 @@ class Predictions(Callback):
         self.top_k = min(top_k, len(classes))
         self.threshold = threshold
         self._stream: TextIO | None = None
+        self._parent = os.getppid()
         self._started = self._noted = time.monotonic()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
@@ -71,7 +73,13 @@ class Predictions(Callback):
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Write a batch's records, and name what could not be read."""
+        """Write a batch's records, and name what could not be read.
+
+        Raises:
+            SystemExit: The process that started this one was killed: nobody would put together what is written.
+        """
+        if trainer.global_rank and os.getppid() != self._parent:
+            raise SystemExit(1)
         assert self.writer is not None  # noqa: S101 - for the type checker
         records = top_records(outputs, batch, self.classes, self.top_k, self.threshold)
         self.writer.write(records)
