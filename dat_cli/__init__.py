@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dat_cli.catalog import list_models
+    from dat_cli.interpret.explain import explain
     from dat_cli.models import create_model
     from dat_cli.run.load import load_model
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "create_model", "list_models", "load_model"]
+__all__ = ["__version__", "create_model", "explain", "list_models", "load_model"]
 
 _HOME = {
     "create_model": "dat_cli.models",
+    "explain": "dat_cli.interpret.explain",
     "list_models": "dat_cli.catalog",
     "load_model": "dat_cli.run.load",
 }

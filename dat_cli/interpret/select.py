@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dat_cli.errors import UsageError
+from dat_cli.data.walk import printable
+from dat_cli.errors import DataError, UsageError
 from dat_cli.interpret.explanation import AttentionBlock, DeformableBlock, Explanation
 
 _QUERIES = 3  # that are looked at where none is given
@@ -57,16 +58,12 @@ def select(explanation: Explanation, choice: Choice) -> Selection:
     """Find what is meant.
 
     Raises:
-        UsageError: There is no such block, head or group, or a query lies outside of the image.
+        UsageError: There is no such block, head or group.
     """
     blocks = _blocks(explanation, choice.blocks)
     _check_number("head", None if choice.head == "all" else choice.head, blocks, {b.name: b.heads for b in blocks})
     grouped = {block.name: block.groups for block in blocks if isinstance(block, DeformableBlock)}
     _check_number("group", choice.group, blocks, grouped)
-    width, height = explanation.view.image
-    for x, y in choice.queries:
-        if not (0 <= x <= width and 0 <= y <= height):
-            raise UsageError(f"query {x:g},{y:g} is outside of the image", hint=f"it has {width} x {height} pixels")
     head = choice.head if choice.head is None or choice.head == "all" else choice.head - 1
     return Selection(
         blocks,
@@ -75,6 +72,24 @@ def select(explanation: Explanation, choice: Choice) -> Selection:
         choice.queries or tuple(explanation.salient(_QUERIES)),
         _compared(explanation, blocks if choice.blocks else ()),
     )
+
+
+def check_queries(choice: Choice, source: str, size: tuple[int, int]) -> None:
+    """Refuse places outside of an image.
+
+    Args:
+        choice: Whose queries.
+        source: What the image is called.
+        size: Its (width, height).
+
+    Raises:
+        DataError: There are such.
+    """
+    for x, y in choice.queries:
+        if not (0 <= x <= size[0] and 0 <= y <= size[1]):
+            raise DataError(
+                f"query {x:g},{y:g} is outside of {printable(source)}, which has {size[0]} x {size[1]} pixels"
+            )
 
 
 def _blocks(explanation: Explanation, names: Sequence[str]) -> tuple[AttentionBlock, ...]:

@@ -24,7 +24,7 @@ from dat_cli.interpret.pictures.canvas import save_picture
 from dat_cli.interpret.pictures.compare import draw_compare
 from dat_cli.interpret.pictures.points import draw_points
 from dat_cli.interpret.pictures.saliency import draw_saliency
-from dat_cli.interpret.select import Choice, Selection, select
+from dat_cli.interpret.select import Choice, Selection, check_queries, select
 from dat_cli.models import DAT
 from dat_cli.weights import WeightsConfig
 
@@ -77,7 +77,7 @@ class Explainer:
         """
         taken: set[str] = set()
         for source, photo, explanation, selection in self._explained(sources):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             name = _free_name(source, taken)
             for picture in self.wish.pictures:
                 place = folder / f"{name}-{picture}{suffix}"
@@ -94,15 +94,13 @@ class Explainer:
             self.seen += 1
             try:
                 photo = open_image(source)
+                check_queries(self.wish.choice, source, photo.size)
             except (DataError, HubError) as error:
                 self.failed += 1
                 log.warning(printable(error.message))
                 continue
             explanation = self._explain(photo)
-            try:
-                selection = select(explanation, self.wish.choice)
-            except UsageError as error:
-                raise UsageError(f"{printable(source)}: {error.message}", hint=error.hint) from None
+            selection = select(explanation, self.wish.choice)
             if "points" in self.wish.pictures and not selection.deformable:
                 raise UsageError("only deformable blocks have sampling points", hint="choose another with --block")
             yield source, photo, explanation, selection
@@ -157,6 +155,14 @@ PICTURES: dict[str, _Draw] = {
     "compare": _compare,
 }
 """What draws each picture."""
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
+        raise UsageError(f"--output {printable(folder)} cannot be a folder: {reason}") from error
 
 
 def _free_name(source: str, taken: set[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -44,6 +44,7 @@ def main(args: list[str]) -> int:
     from dat_cli.run.images import ImagePaths
     from dat_cli.run.resolve import DEFAULT, find_weights
 
+    _check_are_images(options.images)
     images = ImagePaths(options.images, listed=options.list)
     weights = find_weights(options.weights or DEFAULT, owner=options.owner)
     choice = Choice(tuple(options.block), options.head, options.group, tuple(options.query))
@@ -57,7 +58,7 @@ def main(args: list[str]) -> int:
             sys.stdout.write(f"{place}\n")
             sys.stdout.flush()
     if explainer.failed:
-        raise DatError(f"{explainer.failed} of {explainer.seen} images could not be read")
+        raise DatError(f"{explainer.failed} of {explainer.seen} images could not be explained")
     return 0
 
 
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_query,
         action="append",
         default=[],
-        help="a place in pixels of the image, for attention and compare; may be repeated; the most salient if not given",
+        help="a place in pixels of the image, for attention and compare; repeatable; the most salient if not given",
     )
     add(
         "--block",
@@ -134,6 +135,12 @@ def _print_list(records: Iterable[object]) -> None:
         sys.stdout.flush()
         separator = ",\n"
     sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def _check_are_images(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if argument in _PICTURES and not Path(argument).exists():
+            raise UsageError(f"there is no image {argument!r}", hint=f"a picture is chosen with --picture {argument}")
 
 
 def _pictures(given: str | None) -> tuple[str, ...]:
