@@ -50,10 +50,10 @@ def standard_input() -> bytes:
         DataError: It is a terminal, closed or empty, or there are more than 128 MiB.
     """
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
-        raise DataError("nothing comes on standard input", hint="pipe an image: dat predict - < photo.jpg")
+        raise DataError("nothing comes on standard input", hint="pipe an image, as in - < photo.jpg")
     data = sys.stdin.buffer.read(_MOST_BYTES + 1)
     if not data:
-        raise DataError("standard input is empty", hint="pipe an image: dat predict - < photo.jpg")
+        raise DataError("standard input is empty", hint="pipe an image, as in - < photo.jpg")
     return _bounded(data, "standard input")
 
 

@@ -67,7 +67,7 @@ class ListedImages:
             with Path(self.source).open("rb") as pipe:
                 shutil.copyfileobj(pipe, copy)
         elif sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
-            raise DataError("nothing comes on standard input", hint="pipe a list: find photos | dat predict --list -")
+            raise DataError("nothing comes on standard input", hint="pipe a list, as from find")
         else:
             shutil.copyfileobj(sys.stdin.buffer, copy)
         return copy

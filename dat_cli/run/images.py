@@ -40,8 +40,7 @@ class ImagePaths:
     def __init__(self, arguments: Sequence[str], *, listed: str | None = None) -> None:
         self.arguments = list(arguments)
         if not arguments and listed is None:
-            hint = "give images, folders, patterns or addresses: dat predict photo.jpg folder"
-            raise DataError("no images given", hint=hint)
+            raise DataError("no images given", hint="give images, folders, patterns or addresses, or a list of them")
         missing = [argument for argument in arguments if not _may_exist(argument)]
         if missing:
             raise DataError(f"there is no {_some(missing)}")
