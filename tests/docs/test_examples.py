@@ -6,6 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -38,3 +39,17 @@ def test_a_seed_draws_the_same_again_and_another_something_else(tmp_path: Path) 
     )
     assert first == again
     assert first != other
+
+
+def test_the_nearest_neighbours_are_named_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    angles = np.array([0.0, 90.0, 10.0, 180.0, 5.0, 40.0])
+    vectors = np.stack([np.cos(np.radians(angles)), np.sin(np.radians(angles))], axis=1).astype(np.float32)
+    np.save(tmp_path / "v.npy", vectors)
+    (tmp_path / "v.csv").write_text("path\n" + "".join(f"{angle:.0f}.png\n" for angle in angles), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["nearest.py", str(tmp_path / "v.npy"), "0.png"])
+    runpy.run_path(str(EXAMPLES / "nearest.py"), run_name="__main__")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [name for _, name in lines] == ["5.png", "10.png", "40.png", "90.png", "180.png"]
+    assert lines[0][0] == "0.996"
