@@ -122,13 +122,19 @@ def place(query: tuple[float, float]) -> str:
     return "({:.4g}, {:.4g})".format(*query)
 
 
-def _titles(panel: _Panel, queries: int) -> tuple[str, str]:
-    """A long one and a short one."""
-    words = [f"head {panel.head + 1}"] if panel.head is not None else []
-    if queries > 1:
-        words.append(f"query {panel.query + 1}")
+def _titles(panel: _Panel, queries: int) -> list[str]:
+    """Long and short ones."""
     block = panel.block
-    return " · ".join([f"stage {block.stage}, block {block.block}", *words]), " · ".join([block.name, *words])
+    words = [("head {}", "h{}", panel.head + 1)] if panel.head is not None else []
+    if queries > 1:
+        words.append(("query {}", "q{}", panel.query + 1))
+    long = [word.format(number) for word, _, number in words]
+    brief = [letter.format(number) for _, letter, number in words]
+    return [
+        " · ".join([f"stage {block.stage}, block {block.block}", *long]),
+        " · ".join([block.name, *long]),
+        " ".join([block.name, *brief]),
+    ]
 
 
 def _strongest(look: Look, panels: int) -> str:

@@ -89,11 +89,12 @@ class Sheet:
             right: What stands at the right end of the title, where there is room.
             below: Under it.
         """
-        room = axes.bbox.width / self.figure.dpi - (inches(right, 7.5) + 0.1 if right else 0)
-        fitting = [title for title in titles if inches(title, 8.5, bold=True) <= room]
+        wide = axes.bbox.width / self.figure.dpi - inches(right, 7.5) - 0.1
+        with_right = [title for title in titles if right and inches(title, 8.5, bold=True) <= wide]
+        fitting = [title for title in titles if inches(title, 8.5, bold=True) <= self.slot]
         top = 4 + self.lines * 11
-        self._above(axes, fitting[0] if fitting else titles[-1], 0, top, size=8.5, color=INK, weight="bold")
-        if fitting and right:
+        self._above(axes, [*with_right, *fitting, titles[-1]][0], 0, top, size=8.5, color=INK, weight="bold")
+        if with_right:
             self._above(axes, right, 1, top, size=7.5, color=QUIET_TEXT, ha="right")
         for index, line in enumerate(wrapped(below, self.slot)):
             self._above(axes, line, 0, top - (index + 1) * 11, size=7.5, color=QUIET_TEXT)
@@ -150,15 +151,15 @@ def save_picture(figure: Figure, path: Path, size: int) -> None:
         path: Where; replaced if it is there.
         size: Pixels of the longer side.
     """
-    figure.set_dpi(size / max(figure.get_size_inches()))
+    inch = size / max(figure.get_size_inches())
     with drawing(path.stem), whole_file(path) as place:
         if path.suffix.lower() == ".svg":
             figure.set_facecolor("none")  # light or dark as the viewer is
-            width, height = np.round(figure.get_size_inches() * figure.dpi).astype(int).tolist()
+            width, height = np.round(figure.get_size_inches() * inch).astype(int).tolist()
             svg = re.sub(r'width="\S+" height="\S+"', f'width="{width}" height="{height}"', as_svg(figure), count=1)
             place.write_text(alone(svg), encoding="utf-8")
         else:
-            figure.savefig(place, format="png", metadata={"Software": None})
+            figure.savefig(place, format="png", dpi=inch, metadata={"Software": None})
 
 
 def _outline(axes: Axes, view: View, photo: tuple[int, int]) -> None:

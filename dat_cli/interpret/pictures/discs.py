@@ -52,19 +52,18 @@ def draw_discs(axes: Axes, places: Array, areas: Array, groups: Array, hollow: A
             if not chosen.size:
                 continue
             x, y = places[chosen].T
-            area = areas[chosen]
-            rims = np.clip(np.sqrt(area) * 0.16, 0.25, 0.9)
+            diameters = np.sqrt(areas[chosen])
+            rims = np.clip(diameters * 0.16, 0.25, 0.9)
             own = [to_rgba(colour(int(group))) for group in groups[chosen]]
             if ring:
-                axes.scatter(
-                    x, y, s=area, marker=shape, c="none", edgecolors="white", linewidths=rims * 3.5, zorder=3.9
-                )
-                axes.scatter(x, y, s=area, marker=shape, c="none", edgecolors=own, linewidths=rims * 1.6, zorder=4)
+                for edges, width in (("white", rims * 3.5), (own, rims * 1.6)):
+                    discs = axes.scatter(x, y, s=diameters**2, marker=shape, c="none", edgecolors=edges)
+                    discs.set(linewidths=width, zorder=4, gid="hollow")
             else:
-                under = (np.sqrt(area) + 1.7 * rims) ** 2
-                axes.scatter(x, y, s=under, marker=shape, color=DARK, alpha=0.4, linewidths=0, zorder=3.9)
-                discs = axes.scatter(x, y, s=area, marker=shape, c=own, edgecolors="white", linewidths=rims, zorder=4)
-                discs.set_gid("keys")
+                shadow = axes.scatter(x, y, s=(diameters + 1.7 * rims) ** 2, marker=shape, color=DARK, alpha=0.4)
+                shadow.set(linewidths=0, zorder=3.9)
+                discs = axes.scatter(x, y, s=diameters**2, marker=shape, c=own, edgecolors="white")
+                discs.set(linewidths=rims, zorder=4, gid="keys")
 
 
 def sample(label: str, diameter: float, face: str, shape: Any = "o", edge: str = "white") -> Line2D:

@@ -133,4 +133,4 @@ def _tick(axes: Axes, wide: float, high: float, **labels: Any) -> None:
 def _name_unit(axes: Axes) -> None:
     """Say in the corner where both scales begin that they count pixels."""
     style: dict[str, Any] = {"size": 7, "color": QUIET, "ha": "right", "va": "top", "annotation_clip": False}
-    axes.annotate("px", (0, 0), (-5, -3), xycoords="axes fraction", textcoords="offset points", **style)
+    axes.annotate("px", (0, 0), (-5, -6), xycoords="axes fraction", textcoords="offset points", **style)

@@ -64,7 +64,7 @@ def _draw(axes: Axes, explanation: Explanation, values: Array, sheet: Sheet) -> 
         width, height = width * 400 // max(width, height), height * 400 // max(width, height)
     shown = explanation.on_image(values, explanation.saliency.cells, (max(width, 1), max(height, 1)))
     inside = shown[np.isfinite(shown)]
-    most = float(np.percentile(inside, _MOST)) if inside.size else 0.0
+    most = float(np.percentile(inside, _MOST) or inside.max()) if inside.size else 0.0
     painted = colours(np.nan_to_num(shown) / most if most > 0 else np.zeros_like(shown))
     painted[..., 3] = np.where(np.isfinite(shown), painted[..., 3], 0)
     image = axes.imshow(
