@@ -13,13 +13,14 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
+from dat_cli.cli.calibrate_output import calibration_as_json, print_calibration
 from dat_cli.cli.measure import Measure
-from dat_cli.cli.output import print_json, print_table
+from dat_cli.cli.output import print_json
 from dat_cli.cli.report_folder import report_folder
 from dat_cli.cli.wording import printable
 from dat_cli.errors import DatError, UsageError
 from dat_cli.report.canvas import alone
-from dat_cli.report.reliability import BINS, RELIABILITY, Reliability, draw_reliability
+from dat_cli.report.reliability import RELIABILITY, draw_reliability
 from dat_cli.report.secrets import hide_secrets
 from dat_cli.run.resolve import Weights
 from dat_cli.train.calibration import Calibration, calibrate
@@ -87,9 +88,9 @@ class Calibrate(Measure):
             log.warning("%d images are few: the temperature is a guess", found.images)
         source = hide_secrets(self.options.data.source)
         if self.options.format == "json":
-            print_json(_as_json(self.weights, source, found))
+            print_json(calibration_as_json(self.weights, source, found))
         else:
-            _print_table(self.weights, source, found)
+            print_calibration(self.weights, source, found)
         if not self.options.trainer.fast_dev_run:
             self._write(found.temperature)
             self._write_diagram(found)
@@ -160,34 +161,3 @@ def _reported(path: Path, asked: str | None) -> Iterator[None]:
         if asked is not None:
             raise UsageError(f"--report {printable(asked)} cannot be written ({reason})") from error
         log.warning("no diagram: %s cannot be written (%s)", path, reason)
-
-
-def _print_table(weights: Weights, source: str, found: Calibration) -> None:
-    facts = f"{found.images} images, top-1 {found.accuracy:.2%}, temperature {found.temperature:.4f}"
-    both = [found.before, found.after]
-    error = ["calibration error", *(f"{of.ece:.2%}" if of else "-" for of in both)]
-    loss = ["negative log-likelihood", *(f"{of.nll:.4f}" if of else "-" for of in both)]
-    title = f"{printable(weights.name)} on {printable(source)}, {facts}\n"
-    print_table(["", "before", "after"], [error, loss], title=title)
-
-
-def _as_json(weights: Weights, source: str, found: Calibration) -> dict[str, Any]:
-    return {
-        "weights": weights.name,
-        "architecture": weights.config.architecture,
-        "source": source,
-        "images": found.images,
-        "val_acc1": found.accuracy,
-        "temperature": found.temperature,
-        "before": _reliability(found.before),
-        "after": _reliability(found.after) if found.after else None,
-    }
-
-
-def _reliability(of: Reliability) -> dict[str, Any]:
-    columns = zip(of.images.tolist(), of.confidence.tolist(), of.accuracy.tolist(), strict=True)
-    bins = [
-        {"from": place / BINS, "to": (place + 1) / BINS, "images": images, "confidence": mean, "accuracy": right}
-        for place, (images, mean, right) in enumerate(columns)
-    ]
-    return {"ece": of.ece, "nll": of.nll, "bins": bins}

@@ -14,10 +14,10 @@ from dat_cli.cli.base import add_owner, check_channels
 from dat_cli.cli.parser import DatArgumentParser
 from dat_cli.cli.predict import Predict, images_first
 from dat_cli.errors import DatError, UsageError
+from dat_cli.run.batches import PredictionData
 from dat_cli.run.embed import Embedding, Embeddings
 from dat_cli.run.images import ImagePaths
 from dat_cli.run.load import load_model
-from dat_cli.run.predict import PredictionData
 from dat_cli.run.resolve import DEFAULT, find_weights
 from dat_cli.run.vectors import Write, check_vector_file, vector_file
 from dat_cli.train.hardware import default_precision
@@ -78,8 +78,8 @@ class Embed(Predict):
         options = self.options
         if not options.output:
             raise UsageError("no file to write vectors to", hint="give --output NAME.npy or --output NAME.parquet")
-        self.output = Path(options.output).expanduser()
-        check_vector_file(self.output)
+        self.place = Path(options.output).expanduser()
+        check_vector_file(self.place)
         self.paths = ImagePaths(options.images, listed=options.list)
         self.weights = find_weights(DEFAULT if options.weights is None else options.weights, owner=options.owner)
         check_channels(self.weights)
@@ -105,7 +105,7 @@ class Embed(Predict):
             DatError: Some images could not be read; the vectors of all others were written.
         """
         with self._vectors() as write:
-            embeddings = Embeddings(write, self.network.num_features, spool_in=self.output.parent)
+            embeddings = Embeddings(write, self.network.num_features, spool_in=self.place.parent)
             self.trainer.callbacks.append(embeddings)  # type: ignore[attr-defined]  # set by one of its parts
             self.run("predict", model=self.model, datamodule=self.datamodule, return_predictions=False)
         if embeddings.failed:
@@ -120,4 +120,4 @@ class Embed(Predict):
             "architecture": self.weights.config.architecture,
             "normalized": str(self.options.normalize).lower(),
         }
-        return vector_file(self.output, self.network.num_features, facts)
+        return vector_file(self.place, self.network.num_features, facts)

@@ -17,11 +17,13 @@ from dat_cli.cli.logs import is_first_process
 from dat_cli.cli.parser import DatArgumentParser
 from dat_cli.cli.predict_output import Results, can_wait, format_of
 from dat_cli.errors import DatError, UsageError
-from dat_cli.run.copies import Copies, check_copies_folder
+from dat_cli.run.batches import Crops, PredictionData
+from dat_cli.run.copies import Copies
+from dat_cli.run.copy_places import check_copies_folder
 from dat_cli.run.images import ImagePaths
 from dat_cli.run.load import load_model
 from dat_cli.run.part import Part
-from dat_cli.run.predict import Crops, Prediction, PredictionData
+from dat_cli.run.predict import Prediction
 from dat_cli.run.records import Format
 from dat_cli.run.resolve import DEFAULT, find_weights
 from dat_cli.run.resume import Remaining, go_on, refuse_to_overwrite

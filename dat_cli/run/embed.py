@@ -19,7 +19,8 @@ from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
 from dat_cli.data.walk import printable
 from dat_cli.models import DAT
-from dat_cli.run.predict import Batch, File, require_finite
+from dat_cli.run.batches import Batch, File
+from dat_cli.run.predict import require_finite
 from dat_cli.run.vectors import Vectors, Write
 
 _log = logging.getLogger("dat.embed")

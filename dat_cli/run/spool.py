@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from dat_cli.data.walk import printable
+from dat_cli.run.batches import Batch
 from dat_cli.run.part import Part
-from dat_cli.run.predict import Batch
 from dat_cli.run.records import Guess, Record, RecordWriter
 
 _log = logging.getLogger("dat.predict")

@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from dat_cli.errors import UsageError
-from dat_cli.run.copies import MARK, Copies, check_copies_folder, copy_name
-from dat_cli.run.predict import Batch, File
+from dat_cli.run.batches import Batch, File
+from dat_cli.run.copies import Copies
+from dat_cli.run.copy_places import MARK, check_copies_folder, copy_name
 
 CLASSES = ("cat", "dog")
 

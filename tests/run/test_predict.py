@@ -19,8 +19,9 @@ from dat_cli.catalog import Preprocessing
 from dat_cli.data.image import load_image
 from dat_cli.data.transforms import eval_transform
 from dat_cli.errors import DatError
+from dat_cli.run.batches import Batch, File, PredictionData
 from dat_cli.run.load import load_model
-from dat_cli.run.predict import Batch, File, Prediction, PredictionData
+from dat_cli.run.predict import Prediction
 from dat_cli.run.records import RecordWriter
 from dat_cli.run.spool import Predictions
 
