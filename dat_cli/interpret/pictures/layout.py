@@ -21,6 +21,7 @@ LONGEST = 9.0
 
 _NARROWEST = 6.9  # inches; titles and legends fit
 _RIGHT, _TOP, _BOTTOM, _GAP = 0.12, 0.46, 0.30, 0.14  # inches
+_TWO = 0.7  # of the room of a number; two fit
 _NEARLY = 0.88  # of the largest panels possible: more columns make a lower picture
 
 
@@ -121,10 +122,11 @@ def _reduced(photo: Image.Image, width: float) -> np.ndarray[Any, Any]:
 
 def _tick(axes: Axes, wide: float, high: float, **labels: Any) -> None:
     """A scale in pixels, as fine as a panel of so many inches has room for."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator, MaxNLocator
 
     for axis, room in ((axes.xaxis, wide / 0.55), (axes.yaxis, high / 0.4)):
-        axis.set_major_locator(MaxNLocator(int(np.clip(room, 1, 7)), integer=True, min_n_ticks=1))
+        several = MaxNLocator(int(np.clip(room, 1, 7)), integer=True, min_n_ticks=1)
+        axis.set_major_locator(several if room > _TWO else FixedLocator([0]))
     axes.tick_params(length=2, width=0.5, pad=1.5, labelsize=7, **labels)
     for spine in axes.spines.values():
         spine.set_visible(False)
