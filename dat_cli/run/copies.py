@@ -80,7 +80,7 @@ class Copies(Callback):
                 continue
             probability, index = next(rows)
             place = place_of(self.folder, file.path)
-            if probability < self.threshold:
+            if round(probability, 6) < self.threshold:  # as records write and compare it
                 yield _Copy(file.path, place, "no class is probable enough", None, None)
             else:
                 font_file(frozenset(printable(self.classes[index])))  # looked for once, by one thread
