@@ -73,13 +73,9 @@ class Predictions(Callback):
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Write a batch's records, and name what could not be read.
-
-        Raises:
-            SystemExit: The process that started this one was killed: nobody would put together what is written.
-        """
+        """Write a batch's records, and name what could not be read."""
         if trainer.global_rank and os.getppid() != self._parent:
-            raise SystemExit(1)
+            os._exit(1)  # who started this process was killed, and would be waited for at every exit but this one
         assert self.writer is not None  # noqa: S101 - for the type checker
         records = top_records(outputs, batch, self.classes, self.top_k, self.threshold)
         self.writer.write(records)
