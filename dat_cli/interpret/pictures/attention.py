@@ -25,6 +25,7 @@ STAR = "#ff2d6f"
 
 _LARGEST = 11.0  # printer's points; diameter of the strongest key's disc, at most
 _OF_PANEL = 0.055  # the same as a part of the panel's shorter side
+_COVERED = 0.07  # of the map by all discs together, at most
 _SEEN = 0.02  # of the strongest; keys with less attention are not drawn
 
 
@@ -89,12 +90,19 @@ def draw_look(axes: Axes, look: Look, block: AttentionBlock, sheet: Sheet) -> No
     """One query: the cells it reads, its keys and its place."""
     draw_cells(axes, block.cells, look.footprint, float(look.footprint.max()))
     if isinstance(block, DeformableBlock):  # the keys of other blocks are the cells themselves
-        width, height = axes.bbox.width, axes.bbox.height
-        largest = min(_LARGEST, _OF_PANEL * min(width, height) * 72 / sheet.figure.dpi)
+        largest = _largest(look, block, axes, sheet)
         seen = look.weights >= _SEEN * look.weights.max()
         areas = largest**2 * look.weights[seen] / look.weights.max()
         draw_discs(axes, look.keys[seen], areas, look.groups[seen])
     draw_star(axes, look, sheet)
+
+
+def _largest(look: Look, block: AttentionBlock, axes: Axes, sheet: Sheet) -> float:
+    """Diameter of the strongest key's disc in printer's points: less where many keys have much."""
+    panel = min(axes.bbox.width, axes.bbox.height) * 72 / sheet.figure.dpi
+    room = np.prod(block.cells.step) * np.prod(block.cells.map_size) * sheet.points**2
+    crowded = np.sqrt(_COVERED * room * 4 / np.pi * look.weights.max())  # the weights sum to 1
+    return float(np.clip(min(_OF_PANEL * panel, crowded), 1.5, _LARGEST))
 
 
 def draw_star(axes: Axes, look: Look, sheet: Sheet) -> None:

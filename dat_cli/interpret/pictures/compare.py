@@ -56,7 +56,7 @@ def draw_compare(
             size=size,
             captions=[panel.says for panel in panels],
             legends=2,
-            least=1.25,
+            least=1.2,
             columns=(1, 3, 6),
         )
         for axes, panel in zip(sheet.panels, panels, strict=True):
@@ -116,7 +116,7 @@ def _draw_field(axes: Axes, field: Field, cells: Cells, colour: str, sheet: Shee
 def _marks(query: tuple[float, float], *, shifted: bool) -> list[Line2D]:
     return [
         sample(f"query at {place(query)}", 11, STAR, "*"),
-        sample("keys; their weights are not known", 8, FIELD, "s"),
+        sample("keys, weights unknown", 8, FIELD, "s"),
         *([sample("in the next block", 8, SHIFTED, "s")] if shifted else []),
-        sample("DAT's keys, their area the weight", 7, "none", edge=INK),
+        sample("DAT's keys, area the weight", 7, "none", edge=INK),
     ]

@@ -20,7 +20,7 @@ LONGEST = 9.0
 """Inches of a picture's longer side: at 900 pixels all text is as large as that of a page."""
 
 _NARROWEST = 6.9  # inches; titles and legends fit
-_RIGHT, _TOP, _BOTTOM, _GAP = 0.12, 0.46, 0.30, 0.14  # inches
+_RIGHT, _TOP, _BOTTOM, _GAP = 0.14, 0.46, 0.30, 0.22  # inches
 _TWO = 0.7  # of the room of a number; two fit
 _NEARLY = 0.88  # of the largest panels possible: more columns make a lower picture
 
@@ -63,14 +63,14 @@ def new_sheet(
     head = _head(lines)
     rows = -(-count // chosen)
     width = max(LEFT + _RIGHT + chosen * slot + (chosen - 1) * _GAP, _NARROWEST)
-    height = _TOP + below + rows * (high + head) + (rows - 1) * _GAP / 2
+    height = _TOP + below + rows * (high + head) + (rows - 1) * _GAP / 3
     figure = Figure(figsize=(width, height), facecolor="white", dpi=size / max(width, height))
     figure.text(LEFT / width, 1 - 0.24 / height, title, color=INK, size=10.5, weight="bold", va="center")
     panels = []
     for index in range(count):
         row, column = divmod(index, chosen)
         x = LEFT + column * (slot + _GAP)
-        y = height - _TOP - (row + 1) * (high + head) - row * _GAP / 2
+        y = height - _TOP - (row + 1) * (high + head) - row * _GAP / 3
         axes = figure.add_axes((x / width, y / height, wide / width, high / height))
         axes.set(xlim=(left, right), ylim=(bottom, top))
         _tick(axes, wide, high, labelleft=column == 0, labelbottom=index + chosen >= count)
@@ -97,7 +97,7 @@ class _Room:
         if columns > 1 and slot < self.least:
             return 0.0, 0.0, 0.0, 0
         for lines in range(5):
-            high = (LONGEST - _TOP - self.below - (rows - 1) * _GAP / 2) / rows - _head(lines)
+            high = (LONGEST - _TOP - self.below - (rows - 1) * _GAP / 3) / rows - _head(lines)
             wide = min(slot, max(high, 0.1) * self.aspect)
             needed = max((len(wrapped(text, max(wide, self.least))) for text in self.captions), default=0)
             if needed <= lines:
