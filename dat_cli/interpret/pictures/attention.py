@@ -26,6 +26,7 @@ STAR = "#ff2d6f"
 _LARGEST = 11.0  # printer's points; diameter of the strongest key's disc, at most
 _OF_PANEL = 0.055  # the same as a part of the panel's shorter side
 _COVERED = 0.07  # of the map by all discs together, at most
+_NAMED = 3  # queries whose places have room in the legend
 _SEEN = 0.02  # of the strongest; keys with less attention are not drawn
 
 
@@ -151,6 +152,10 @@ def _strongest(look: Look, panels: int) -> str:
 
 
 def _marks(queries: Sequence[tuple[float, float]]) -> list[Line2D]:
-    places = [place(query) for query in queries]
-    names = [f"query at {places[0]}"] if len(queries) == 1 else [f"{n} at {where}" for n, where in enumerate(places, 1)]
+    if len(queries) == 1:
+        names = [f"query at {place(queries[0])}"]
+    elif len(queries) <= _NAMED:
+        names = [f"{number} at {place(query)}" for number, query in enumerate(queries, 1)]
+    else:
+        names = [f"queries 1 to {len(queries)}"]
     return [*(sample(name, 11, STAR, "*") for name in names), sample("key, its area the weight", 7, "none", edge=INK)]
