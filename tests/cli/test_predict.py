@@ -24,7 +24,8 @@ from dat_cli.catalog import Preprocessing
 from dat_cli.cli.main import main
 from dat_cli.cli.predict import images_first
 from dat_cli.data import remote_file
-from dat_cli.data.open_image import open_image, standard_input
+from dat_cli.data.image import load_image
+from dat_cli.data.open_image import standard_input
 from dat_cli.models import create_model
 from dat_cli.run import spool
 from dat_cli.weights import WeightsConfig, write_weights
@@ -249,7 +250,7 @@ def interrupted(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     signal.signal(signal.SIGINT, handler)  # Lightning ignores it after the first
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "json", "txt"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "txt"])
 def test_an_interrupted_run_goes_on_without_doing_anything_twice(
     suffix: str, run_folder: str, interrupted: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,11 +276,11 @@ def test_an_interrupted_run_goes_on_without_doing_anything_twice(
 
     opened: list[str] = []
 
-    def counting(source: str) -> Image.Image:
-        opened.append(source)
-        return open_image(source)
+    def counting(path: str) -> Image.Image:
+        opened.append(path)
+        return load_image(path)
 
-    monkeypatch.setattr("dat_cli.run.predict.open_image", counting)
+    monkeypatch.setattr("dat_cli.data.open_image.load_image", counting)
     assert main([*args, f"names.{suffix}", "--resume", "true"]) == 1
     assert opened == ["photos/4.png", "photos/sub/5.png", "photos/sub/6.png"]
     assert "1 of 7 images could not be read" in capsys.readouterr().err
