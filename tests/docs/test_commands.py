@@ -24,7 +24,7 @@ from dat_cli.cli.predict import Predict, images_first
 from dat_cli.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = {page.name: page.read_text(encoding="utf-8") for page in SOURCES}
 BLOCKS = re.compile(r"^```shell\n(.*?)^```$", re.M | re.S)
 LINES = list(
@@ -65,7 +65,7 @@ def test_a_command_of_the_pages_parses(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     assert words[0] in COMMANDS
     if words[0] not in CLASSES:
-        plain_parser(words[0]).parse_args(words[1:])
+        plain_parser(words[0]).parse_intermixed_args(words[1:])
         return
     words = [word for word in words if word not in ("--help", "--print_config")]  # these print and end
     parser(words[0]).parse_args(images_first(words) if words[0] in ("predict", "embed") else words)
@@ -91,7 +91,8 @@ def plain_parser(command: str) -> PlainParser:
         raise UsageError("taken")
 
     with pytest.MonkeyPatch.context() as patch, suppress(UsageError):
-        patch.setattr(PlainParser, "parse_args", take)
+        for method in ("parse_args", "parse_intermixed_args"):
+            patch.setattr(PlainParser, method, take)
         import_module(COMMANDS[command].module).main([command])
     return made[0]
 

@@ -13,7 +13,7 @@ def test_every_link_of_the_readme_into_the_repository_leads_somewhere() -> None:
 
 
 def test_every_file_that_the_pages_name_exists() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     named = {
         (page.name, path)
         for page in pages
