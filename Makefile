@@ -1,10 +1,10 @@
-# make demo | test | lint | docs | env | clean
+# make demo | pictures | test | lint | docs | env | clean
 #
 # Needs python3 (3.10 or newer), make and git. Everything else comes from uv.lock into .venv: by the uv on PATH with
 # its usual cache or, where there is none, by one that is fetched into build/uv and keeps its cache and
 # interpreters in build/ as well, so that nothing outside this folder is written.
 
-.PHONY: help env demo test lint docs clean print-uv
+.PHONY: help env demo pictures test lint docs clean print-uv
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -20,12 +20,13 @@ export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 unexport VIRTUAL_ENV
 
 help:
-	@echo "make demo   train DAT-Tiny on the built-in digits, measure it and name some of them"
-	@echo "make test   run all tests (JOBS=2 processes)"
-	@echo "make lint   ruff and mypy"
-	@echo "make docs   build the documentation into site/"
-	@echo "make env    only make the environment, in .venv"
-	@echo "make clean  remove what these commands made, runs/ excepted"
+	@echo "make demo      train DAT-Tiny on the built-in digits, measure it and name some of them"
+	@echo "make pictures  draw what that network looks at: for the README, the pages and its model card"
+	@echo "make test      run all tests (JOBS=2 processes)"
+	@echo "make lint      ruff and mypy"
+	@echo "make docs      build the documentation into site/"
+	@echo "make env       only make the environment, in .venv"
+	@echo "make clean     remove what these commands made, runs/ excepted"
 
 env: .venv/.from-lock
 
@@ -55,6 +56,19 @@ demo: env
 	@echo
 	@echo "Each file is named after the digit that it shows, and none of them was trained on."
 	@echo "Pictures: runs/digits. Weights, numbers and configuration: $$(ls -dt runs/demo/version_* | head -n 1)"
+
+# Those of docs/pictures, and those that dat push sends with the weights, because they lie beside them. The map of the
+# comparison is drawn for a larger image: of 48 pixels, 3 x 3 cells are left, of which a window is all.
+pictures: env runs/demo
+	$(BIN)/dat explain --weights runs/demo --size 1200 --output docs/pictures --picture points,attention,saliency $(DIGIT)
+	$(BIN)/dat explain --weights runs/demo --size 1200 --output docs/pictures --picture compare --image_size 224 --query 3.2,5 $(DIGIT)
+	$(BIN)/dat explain --weights runs/demo --size 1200 --picture points,saliency $(DIGIT) \
+	  --output "$$(ls -dt runs/demo/version_* | head -n 1)/pictures"
+
+DIGIT := runs/digits/6_001.png
+
+runs/demo:
+	@$(MAKE) demo
 
 # One thread a process: the processes share the cores already.
 test: env

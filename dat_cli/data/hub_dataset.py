@@ -206,7 +206,7 @@ def _count(files: Sequence[str]) -> tuple[list[int], int]:
 
 def _count_one(file: str) -> tuple[int, int]:
     import fsspec  # type: ignore[import-untyped]  # it has none
-    from pyarrow import parquet  # type: ignore[import-untyped]  # it has none
+    from pyarrow import parquet
 
     with fsspec.open(file, "rb") as opened:
         about = parquet.read_metadata(opened)

@@ -10,7 +10,7 @@ from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, UsageError
 from dat_cli.interpret.explanation import AttentionBlock, DeformableBlock, Explanation
 
-_QUERIES = 3  # that are looked at where none is given
+_QUERIES = 3  # that are looked at where none is given, in one block; one on a sheet of several
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def select(explanation: Explanation, choice: Choice) -> Selection:
         blocks,
         head,
         None if choice.group is None else choice.group - 1,
-        choice.queries or tuple(explanation.salient(_QUERIES)),
+        choice.queries or tuple(explanation.salient(_QUERIES if len(blocks) == 1 else 1)),
         _compared(explanation, blocks if choice.blocks else ()),
     )
 

@@ -16,6 +16,7 @@ from dat_cli.catalog import Preprocessing
 from dat_cli.data.machine import default_workers
 from dat_cli.data.open_image import open_image
 from dat_cli.data.transforms import crops_transform, eval_transform
+from dat_cli.data.workers import outlive_signals
 from dat_cli.errors import DataError, HubError
 
 Crops: TypeAlias = Literal[1, 5]
@@ -124,6 +125,7 @@ class _Stream:
             batch_sampler=self._files(),  # any iterable of lists of keys serves
             num_workers=self.workers,
             collate_fn=_collate,
+            worker_init_fn=outlive_signals,
             pin_memory=torch.cuda.is_available(),
         )
 

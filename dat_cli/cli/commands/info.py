@@ -137,6 +137,7 @@ def _rows(weights: Weights) -> list[tuple[str, str | None]]:
         ("size", f"{width} x {height} pixels, {channels} channels"),
         ("preprocessing", _steps(preprocessing)),
         ("metrics", ", ".join(f"{name} {value:.6g}" for name, value in config.metrics.items())),
+        ("temperature", "" if config.temperature is None else f"{config.temperature:g}: logits are divided by it"),
         ("trained on", config.trained_on),
         ("licence", config.license),
         ("origin", config.origin),
