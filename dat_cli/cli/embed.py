@@ -6,21 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from dat_cli.cli.base import add_owner, check_channels
-from dat_cli.cli.parser import DatArgumentParser
-from dat_cli.cli.predict import Predict, images_first
+from dat_cli.cli.images import ImageCLI, images_first
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.batches import PredictionData
 from dat_cli.run.embed import Embedding, Embeddings
-from dat_cli.run.images import ImagePaths
 from dat_cli.run.load import load_model
-from dat_cli.run.resolve import DEFAULT, find_weights
 from dat_cli.run.vectors import Write, check_vector_file, vector_file
-from dat_cli.train.hardware import default_precision
 
 
 def main(args: list[str]) -> int:
@@ -46,32 +40,18 @@ class _Trainer(Trainer):
         """Turn pictures into vectors, for search and clustering."""
 
 
-class Embed(Predict):
-    """``dat embed PATH... --output FILE [--weights WEIGHTS]``: takes images as ``dat predict`` does."""
+class Embed(ImageCLI):
+    """``dat embed PATH... --output FILE [--weights WEIGHTS]``."""
 
     command = "embed"
+    usage = "dat embed PATH... --output FILE.npy|FILE.parquet [--weights WEIGHTS] [options]"
     trainer_kind = _Trainer
 
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser without ``--config``: everything that a config would say stands in the weights."""
-        kwargs["usage"] = "dat embed PATH... --output FILE.npy|FILE.parquet [--weights WEIGHTS] [options]"
-        return DatArgumentParser(**kwargs)
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Images, and where their vectors go."""
+    def add_own_arguments(self, parser: LightningArgumentParser) -> None:
+        """Where the vectors go, and how."""
         add = parser.add_argument
-        add("images", nargs="*", type=str, help="Images, folders (searched recursively), quoted patterns, addresses.")
-        add("--list", type=str | None, help="A file with a path or an address in each line; - for standard input.")
-        add(
-            "--weights",
-            type=str | None,
-            help=f"A run, a file, owner/name on the Hub, or a variant; by default {DEFAULT} as its authors trained it.",
-        )
-        add_owner(parser)
         add("--output", type=str | None, help="NAME.npy, with the paths in NAME.csv, or NAME.parquet with both.")
         add("--normalize", type=bool, default=False, help="Make each vector as long as 1.")
-        add("--batch_size", type=PositiveInt, default=32, help="Images that the network sees at once.")
-        add("--num_workers", type=NonNegativeInt | None, help="Processes that decode; by default as suits.")
 
     def before_instantiate_classes(self) -> None:
         """Look at everything that can be wrong before anything is built."""
@@ -80,17 +60,11 @@ class Embed(Predict):
             raise UsageError("no file to write vectors to", hint="give --output NAME.npy or --output NAME.parquet")
         self.place = Path(options.output).expanduser()
         check_vector_file(self.place)
-        self.paths = ImagePaths(options.images, listed=options.list)
-        self.weights = find_weights(DEFAULT if options.weights is None else options.weights, owner=options.owner)
-        check_channels(self.weights)
-        if options.trainer.precision is None:
-            options.trainer.precision = default_precision(options.trainer.accelerator)
+        super().before_instantiate_classes()
 
     def instantiate_classes(self) -> None:
         """Build the network and the images from the weights."""
-        super(Predict, self).instantiate_classes()  # the trainer, which is all that the parser knows of
-        if self.trainer.world_size > 1 and self.paths.from_pipe:
-            raise UsageError("standard input is for one process", hint="leave out --trainer.devices")
+        super().instantiate_classes()
         options = self.options
         self.network, config = load_model(self.weights)
         self.model = Embedding(self.network, normalize=options.normalize)

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import json
-from argparse import SUPPRESS
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, add_owner, check_channels
+from dat_cli.cli.images import ImageCLI, images_first
 from dat_cli.cli.logs import is_first_process
-from dat_cli.cli.parser import DatArgumentParser
 from dat_cli.cli.predict_output import Results, can_wait, format_of
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.batches import Crops, PredictionData
 from dat_cli.run.copies import Copies
 from dat_cli.run.copy_places import check_copies_folder
-from dat_cli.run.images import ImagePaths
 from dat_cli.run.load import load_model
 from dat_cli.run.part import Part
 from dat_cli.run.predict import Prediction
 from dat_cli.run.records import Format
-from dat_cli.run.resolve import DEFAULT, find_weights
 from dat_cli.run.resume import Remaining, go_on, refuse_to_overwrite
 from dat_cli.run.spool import Predictions
-from dat_cli.train.hardware import default_precision
 
-_FLAGS = ("-h", "--help")
 _DECISIVE = ("top_k", "threshold", "flip", "crops", "trainer.precision")  # options that change what is found
 
 
@@ -50,42 +43,15 @@ def main(args: list[str]) -> int:
     return 0
 
 
-class Predict(DatCLI):
-    """``dat predict PATH... [--weights WEIGHTS]``.
-
-    Args:
-        args: ``predict``, the images, then options.
-    """
+class Predict(ImageCLI):
+    """``dat predict PATH... [--weights WEIGHTS]``."""
 
     command = "predict"
-    skipped = frozenset({"model", "dataloaders", "datamodule", "return_predictions", "ckpt_path", "weights_only"})
+    usage = "dat predict PATH... [--weights WEIGHTS] [options]"
 
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser without ``--config``: everything that a config would say stands in the weights."""
-        kwargs["usage"] = "dat predict PATH... [--weights WEIGHTS] [options]"
-        return DatArgumentParser(**kwargs)
-
-    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """No seed, because nothing is drawn; Lightning asks for the option all the same."""
-        parser.add_argument("--seed_everything", type=bool, default=False, help=SUPPRESS)
-
-    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The trainer alone: the network and its preprocessing come from the weights."""
-        parser.add_lightning_class_args(self.trainer_class, "trainer")
-        quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-        parser.set_defaults({"trainer.devices": 1, **{f"trainer.{name}": False for name in quiet}})
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Images, and what to do with them."""
+    def add_own_arguments(self, parser: LightningArgumentParser) -> None:
+        """What to say of the images, and where."""
         add = parser.add_argument
-        add("images", nargs="*", type=str, help="Images, folders, quoted patterns, addresses; - for standard input.")
-        add("--list", type=str | None, help="A file with a path or an address in each line; - for standard input.")
-        add(
-            "--weights",
-            type=str | None,
-            help=f"A run, a file, owner/name on the Hub, or a variant; by default {DEFAULT} as its authors trained it.",
-        )
-        add_owner(parser)
         add("--format", type=Format | None, help="How to write; table, or what the suffix of --output says.")
         add("--output", type=str | None, help="File to write to instead of the terminal.")
         add("--resume", type=bool, default=False, help="Go on where an interrupted run with this --output stopped.")
@@ -94,8 +60,6 @@ class Predict(DatCLI):
         add("--flip", type=bool, default=False, help="Look at the mirror image too, and take the mean.")
         add("--crops", type=Crops, default=1, help="5: the mean over the four corners and the centre of the image.")
         add("--save_images", type=str | None, help="Folder for copies of the images with their top label drawn on.")
-        add("--batch_size", type=PositiveInt, default=32, help="Images that the network sees at once.")
-        add("--num_workers", type=NonNegativeInt | None, help="Processes that decode; by default as suits.")
 
     def before_instantiate_classes(self) -> None:
         """Look at everything that can be wrong before anything is built."""
@@ -107,22 +71,14 @@ class Predict(DatCLI):
         self.copies = Path(options.save_images).expanduser() if options.save_images else None
         if self.copies is not None:
             check_copies_folder(self.copies, options.images)
-        self.paths = ImagePaths(options.images, listed=options.list)
-        weights = DEFAULT if options.weights is None else options.weights
-        self.weights = find_weights(weights, owner=options.owner)
-        check_channels(self.weights)
-        if options.trainer.precision is None:
-            options.trainer.precision = default_precision(options.trainer.accelerator)
+        super().before_instantiate_classes()
         if options.trainer.num_nodes > 1 and not options.output:
             raise UsageError("several machines need --output, a file in a folder that all of them see")
         self.part = self._part()
 
     def instantiate_classes(self) -> None:
         """Build the network and the images from the weights."""
-        super().instantiate_classes()  # the trainer, which is all that the parser knows of
-        if self.paths.from_pipe and self.trainer.world_size > 1:
-            hint = "write it to a file, or leave out --trainer.devices"
-            raise UsageError("several processes cannot share what comes on standard input or a pipe", hint=hint)
+        super().instantiate_classes()
         network, config = load_model(self.weights)
         options = self.options
         self.classes = config.classes
@@ -172,26 +128,3 @@ class Predict(DatCLI):
             else:
                 refuse_to_overwrite(part)
         return part
-
-
-def images_first(args: Sequence[str]) -> list[str]:
-    """Bring images and options, given in any order, into the one that argparse takes: it ends positionals at an option.
-
-    Every option but help has exactly one value; after ``--`` all are images.
-
-    Args:
-        args: ``predict``, then what was typed.
-    """
-    images: list[str] = []
-    options: list[str] = []
-    rest = iter(args[1:])
-    for arg in rest:
-        if arg == "--":
-            images.extend(f"./{name}" if name.startswith("-") else name for name in rest)
-        elif not arg.startswith("-") or arg == "-":
-            images.append(arg)
-        else:
-            options.append(arg)
-            if "=" not in arg and arg not in _FLAGS:
-                options.extend(value for value in [next(rest, None)] if value is not None)
-    return [args[0], *images, *options]
