@@ -53,3 +53,22 @@ def test_the_nearest_neighbours_are_named_first(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [name for _, name in lines] == ["5.png", "10.png", "40.png", "90.png", "180.png"]
     assert lines[0][0] == "0.996"
+
+
+def test_digits_are_covered_where_maps_say(
+    trained_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cover.py", str(trained_run), "2"])
+    runpy.run_path(str(EXAMPLES / "cover.py"), run_name="__main__")
+    lines = [line.rsplit(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, *_ in lines[1:]] == [
+        "nothing",
+        "weighted by gradients",
+        "attention rollout",
+        "brightness",
+        "chance",
+    ]
+    percent = [[float(value.rstrip("%")) for value in values] for _, *values in lines[1:]]
+    assert percent[0][0] == percent[0][1]
+    assert all(0 < value < 100 for row in percent for value in row)
+    assert len({tuple(row) for row in percent}) == 5
