@@ -16,13 +16,14 @@ from dat_cli.models import DAT, DeformableAttention, create_model
 def planted() -> Callable[..., DAT]:
     """A network whose points all move by the same offset, and whose queries prefer keys at one displacement."""
 
-    def plant(name: str, offset: tuple[float, float], prefer: tuple[float, float] = (0.0, 0.0), **options: Any) -> DAT:
+    def plant(name: str, offset: tuple[float, float], prefer: tuple[float, float] | None = None, **options: Any) -> DAT:
         """Set the weights.
 
         Args:
             name: Of the variant.
             offset: (y, x) that the offset network gives, before what the generation makes of it.
-            prefer: (y, x) of query minus key in normalised coordinates; bias falls with the distance from it.
+            prefer: (y, x) of query minus key in normalised coordinates; bias falls with the distance from it. None for
+                no preference.
             options: Of create_model.
         """
         torch.manual_seed(0)
@@ -40,6 +41,9 @@ def planted() -> Callable[..., DAT]:
                     points.proj.weight.copy_(
                         torch.tensor(offset)[:, None].expand_as(points.proj.weight) / (hidden * points.proj.in_features)
                     )
+                    module.rpe_table.zero_()
+                    if prefer is None:
+                        continue
                     _, height, width = module.rpe_table.shape
                     y = torch.linspace(-1, 1, height)[:, None] * 2 - prefer[0]  # the table spans half displacements
                     x = torch.linspace(-1, 1, width) * 2 - prefer[1]

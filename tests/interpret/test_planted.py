@@ -64,8 +64,9 @@ def saved(figure: Figure, folder: Path) -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize("group", [0, 2])
 def test_discs_have_the_colour_of_their_group_where_points_are_sampled(
-    explanation: Explanation, group: int, tmp_path: Path
+    planted: Callable[..., DAT], group: int, tmp_path: Path
 ) -> None:
+    explanation = explain(planted("dat_tiny", (0.3, -0.2), img_size=96), PHOTO, preprocessing=PREPROCESSING)
     figure = draw_points(explanation, PHOTO, blocks=[block(explanation)], group=group, size=SIZE)
     pixels = saved(figure, tmp_path)
     for row in range(6):
