@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -16,21 +16,12 @@ from dat_cli.data.geometry import View, eval_view
 from dat_cli.data.image import load_image
 from dat_cli.data.transforms import eval_transform
 from dat_cli.errors import ModelError, UsageError, did_you_mean
-from dat_cli.interpret.explanation import (
-    Array,
-    AttentionBlock,
-    Cells,
-    DeformableBlock,
-    Explanation,
-    LocalBlock,
-    Saliency,
-)
+from dat_cli.interpret.blocks import Observations, blocks_of, by_stage, cells_of, to_array
+from dat_cli.interpret.explanation import Explanation, Saliency
 from dat_cli.interpret.rollout import roll_back, supporting
 from dat_cli.models import DAT
-from dat_cli.models.observe import Deformed, Local, Observation, observe
+from dat_cli.models.observe import observe
 from dat_cli.models.stage import Stage
-
-Seen: TypeAlias = "list[list[Observation]]"
 
 
 def explain(
@@ -40,7 +31,7 @@ def explain(
     target: int | str | None = None,
     preprocessing: Preprocessing | None = None,
     classes: Sequence[str] | None = None,
-    temperature: float = 1.0,
+    temperature: float | None = None,
 ) -> Explanation:
     """Run a network on one image and return what each of its attentions looked at.
 
@@ -48,53 +39,78 @@ def explain(
     a class. Nothing of the network is changed.
 
     Args:
-        network: With its classifier, as ``load_model`` or ``create_model`` make it.
+        network: With its classifier, as ``load_model`` or ``create_model`` make it; compiled or not.
         image: A picture (RGB) or its path; or the network's input, a tensor (C, H, W) or (1, C, H, W), whose pixels are
             then those of the result.
         target: Index or name of the class that the saliency is of; by default the most probable one.
         preprocessing: How a picture becomes the input; by default as the network's weights say.
         classes: Names of the classes; the same.
-        temperature: What logits are divided by before the softmax.
+        temperature: What logits are divided by before the softmax; the same.
 
     Returns:
         Arrays with their shapes and units, see ``Explanation``.
 
     Raises:
-        ModelError: The network has no classifier, or cannot take such an input.
+        ModelError: The network has no classifier, cannot take such an input, or gives something that is no number.
         UsageError: There is no such class.
         DataError: The picture cannot be read.
     """
-    if not network.num_classes or not network.global_pool:
-        raise ModelError("a network without a classifier cannot be explained", hint="load weights with their classes")
-    names = tuple(_classes(network) if classes is None else classes)
-    pixels, view = _prepare(network, image, preprocessing)
-    with _undisturbed(network), observe(network) as observed, torch.enable_grad():
-        features = network.forward_features(pixels.requires_grad_())  # (1, C, H, W)
-        logits = network.forward_head(features)[0]
-        seen = _by_stage(network, observed)
+    network = cast("DAT", getattr(network, "_orig_mod", network))  # of torch.compile: there is nothing to gain here
+    known: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    names = _names(network, classes or known.get("label_names"))
+    with torch.inference_mode(False), torch.enable_grad(), _undisturbed(network):
+        pixels, view = _prepare(network, image, preprocessing or _preprocessing(known))
+        with observe(network) as observed:
+            features = network.forward_features(pixels.requires_grad_())  # (1, C, H, W)
+            logits = network.forward_head(features)[0]
+        if not logits.isfinite().all():
+            raise ModelError("the network's output is not finite", hint="look at the image and the weights")
+        seen = by_stage(network, observed)
         index = int(logits.argmax()) if target is None else _class_index(target, names)
-        # Against the mean of all classes, because a softmax does not see what all logits have in common.
-        score = logits[index] - logits.mean()
-        flat = [observation.weights for stage in seen for observation in stage]
-        of_features, *gradients = torch.autograd.grad(score, [features, *flat])
-    all_cells = [_cells(network, stage, view, _map_size(blocks[0])) for stage, blocks in enumerate(seen)]
-    with torch.no_grad():
-        evidence = (features * of_features).sum(dim=1)[0].clamp(min=0)  # (H, W)
-        saliency = _saliency(network, seen, gradients, evidence, all_cells[0])
+        cells = [cells_of(network, stage, view, blocks[0].map_size) for stage, blocks in enumerate(seen)]
+        rollout, gradient = _saliency(network, seen, features, logits, index)
     return Explanation(
         network.variant.name,
         view,
-        _array(logits),
-        _array((logits / temperature).softmax(dim=0)),
+        to_array(logits),
+        to_array((logits.float() / (temperature or known.get("temperature") or 1.0)).softmax(dim=0)),
         index,
         names,
-        tuple(_blocks(network, seen, all_cells)),
-        saliency,
+        tuple(blocks_of(network, seen, cells)),
+        Saliency(cells[0], to_array(rollout), to_array(gradient)),
     )
 
 
+def _saliency(network: DAT, seen: Observations, features: Tensor, logits: Tensor, index: int) -> tuple[Tensor, Tensor]:
+    """The rollout, and the one for a class, of the first stage's cells."""
+    # Against the mean of all classes, because a softmax does not see what all logits have in common.
+    score = logits[index] - logits.mean() if len(logits) > 1 else logits[index]
+    weights = [observation.weights for stage in seen for observation in stage]
+    of_features, *gradients = torch.autograd.grad(score, [features, *weights])
+    with torch.no_grad():
+        left = iter(gradients)
+        plain = [[(each, each.weights[0].float()) for each in stage] for stage in seen]
+        support = [[(each, supporting(each.weights[0], next(left)[0]).float()) for each in stage] for stage in seen]
+        evidence = _evidence(features[0] * of_features[0]).to(plain[0][0][1].dtype)
+        even = torch.full_like(evidence, 1 / evidence.numel())  # the head averages all cells
+        overlapping = network.variant.convolutions
+        return (
+            roll_back(even, plain, overlapping=overlapping),
+            roll_back(evidence, support, overlapping=overlapping),
+        )
+
+
+def _evidence(parts: Tensor) -> Tensor:
+    """What the cells of the last map say for a class, (C, H, W) -> (H, W), not negative.
+
+    Where no cell speaks for it on the whole, as for an improbable class, the channels that do are counted alone.
+    """
+    whole = parts.sum(dim=0).clamp(min=0)
+    return whole if whole.any() else parts.clamp(min=0).sum(dim=0)
+
+
 def _prepare(
-    network: DAT, image: Tensor | Image.Image | Path | str, preprocessing: Preprocessing | None
+    network: DAT, image: Tensor | Image.Image | Path | str, preprocessing: Preprocessing
 ) -> tuple[Tensor, View]:
     like = next(network.parameters())
     if isinstance(image, Tensor):
@@ -105,20 +121,23 @@ def _prepare(
         return pixels.to(like, copy=True), View(size, size)
     if not isinstance(image, Image.Image):
         image = load_image(image)
-    prepared = _preprocessing(network) if preprocessing is None else preprocessing
-    pixels = eval_transform(prepared)(image.convert("RGB"))[None]
-    return pixels.to(like), eval_view(prepared, image.size)
+    pixels = eval_transform(preprocessing)(image.convert("RGB"))[None]
+    return pixels.to(like), eval_view(preprocessing, image.size)
 
 
-def _preprocessing(network: DAT) -> Preprocessing:
-    known: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+def _preprocessing(known: dict[str, Any]) -> Preprocessing:
     names = Preprocessing.__dataclass_fields__
     return Preprocessing(**{name: value for name, value in known.items() if name in names})
 
 
-def _classes(network: DAT) -> Sequence[str]:
-    names: Sequence[str] | None = getattr(network, "pretrained_cfg", {}).get("label_names")
-    return [str(index) for index in range(network.num_classes)] if names is None else names
+def _names(network: DAT, classes: Sequence[str] | None) -> tuple[str, ...]:
+    if not network.num_classes or not network.global_pool:
+        raise ModelError("a network without a classifier cannot be explained", hint="load weights with their classes")
+    if classes is None:
+        return tuple(str(index) for index in range(network.num_classes))
+    if len(classes) != network.num_classes:
+        raise ModelError(f"{len(classes)} names for {network.num_classes} classes", hint="give one for each")
+    return tuple(classes)
 
 
 def _class_index(target: int | str, classes: Sequence[str]) -> int:
@@ -137,93 +156,16 @@ def _class_index(target: int | str, classes: Sequence[str]) -> int:
 
 @contextmanager
 def _undisturbed(network: DAT) -> Iterator[None]:
-    """Without dropout and without recomputation, and back to how it was."""
+    """Without dropout, recomputation and autocast, and back to how it was."""
     stages = [cast("Stage", stage) for stage in network.stages]
     training = {module: module.training for module in network.modules()}
     recomputed = [stage.grad_checkpointing for stage in stages]
     network.eval().set_grad_checkpointing(False)
     try:
-        yield
+        with torch.autocast(next(network.parameters()).device.type, enabled=False):
+            yield
     finally:
         for module, mode in training.items():
             module.training = mode
         for stage, enabled in zip(stages, recomputed, strict=True):
             stage.grad_checkpointing = enabled
-
-
-def _by_stage(network: DAT, observed: dict[str, Observation]) -> Seen:
-    depths = [len(cast("Stage", stage).blocks) for stage in network.stages]
-    return [
-        [observed[f"stages.{stage}.blocks.{block}.attention"] for block in range(depth)]
-        for stage, depth in enumerate(depths)
-    ]
-
-
-def _saliency(network: DAT, seen: Seen, gradients: list[Tensor], evidence: Tensor, cells: Cells) -> Saliency:
-    left = iter(gradients)
-    plain = [[(each, each.weights[0]) for each in stage] for stage in seen]
-    weighted = [[(each, supporting(each.weights[0], next(left)[0])) for each in stage] for stage in seen]
-    overlapping = network.variant.convolutions
-    even = torch.full_like(evidence, 1 / evidence.numel())  # the head averages all cells
-    return Saliency(
-        cells,
-        _array(roll_back(even, plain, overlapping=overlapping)),
-        _array(roll_back(evidence, weighted, overlapping=overlapping)),
-    )
-
-
-def _blocks(network: DAT, seen: Seen, all_cells: Sequence[Cells]) -> Iterator[AttentionBlock]:
-    for stage, (observations, cells) in enumerate(zip(seen, all_cells, strict=True)):
-        kinds = network.variant.blocks[stage]
-        for block, (kind, observation) in enumerate(zip(kinds, observations, strict=True)):
-            heads = observation.weights.shape[1]
-            place = (stage + 1, block + 1, kind, cells, heads)
-            if isinstance(observation, Deformed):
-                yield _deformable(place, cells, observation)
-            else:
-                yield LocalBlock(*place, _array(observation.weights[0]), _within(observation))
-
-
-def _deformable(place: tuple[int, int, str, Cells, int], cells: Cells, seen: Deformed) -> DeformableBlock:
-    height, width = cells.map_size
-    half = (_array(seen.positions.new_tensor(cells.map_size)) - 1) / 2  # cells for each unit of a coordinate, (y, x)
-    reference, offsets, positions = (_array(x) for x in (seen.reference, seen.offsets[0], seen.positions[0]))
-    return DeformableBlock(
-        *place,
-        _array(seen.weights[0].unflatten(1, (height, width))),
-        groups=len(positions),
-        reference=cells.pixels((reference + 1) * half),
-        offsets=(offsets * half)[..., ::-1] * cells.step,
-        positions=cells.pixels((positions + 1) * half),
-        normalised=positions,
-    )
-
-
-def _within(seen: Local) -> Array:
-    """The cells that queries see, by their place in the map without its padding; -1 for padding."""
-    height, width = seen.cells.shape[:2]
-    rows, columns = seen.cells // seen.padded_size[1], seen.cells % seen.padded_size[1]
-    inside = (rows < height) & (columns < width)
-    return _array((rows * width + columns).where(inside, -1))
-
-
-def _cells(network: DAT, stage: int, view: View, map_size: tuple[int, int]) -> Cells:
-    """Where the cells of a stage's map look in the image: at the centres of what their convolutions see.
-
-    Windows of 4 x 4 and 2 x 2 pixels lie side by side, and a cell is centred on its square. The 3 x 3 windows of DAT++
-    with a border of one pixel begin a pixel before the image: cell i is centred on pixel i x stride itself.
-    """
-    stride = 4 * 2**stage
-    first = 0.5 if network.variant.convolutions else stride / 2
-    x, y = view.to_image([first, first])
-    return Cells(map_size, (float(x), float(y)), (stride * view.scale[0], stride * view.scale[1]))
-
-
-def _map_size(observation: Observation) -> tuple[int, int]:
-    if isinstance(observation, Deformed):
-        return observation.map_size
-    return observation.cells.shape[0], observation.cells.shape[1]
-
-
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().cpu().numpy()

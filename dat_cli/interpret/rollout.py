@@ -41,7 +41,7 @@ def roll_back(
         for observation, weights in reversed(stages[index]):
             relevance = (relevance + pull_back(relevance, observation, weights)) / 2
         if index:
-            relevance = _to_finer(relevance, _map_size(stages[index - 1][0][0]), overlapping=overlapping)
+            relevance = _to_finer(relevance, stages[index - 1][0][0].map_size, overlapping=overlapping)
     return relevance
 
 
@@ -83,12 +83,6 @@ def supporting(weights: Tensor, gradient: Tensor) -> Tensor:
     support = (weights * gradient).clamp(min=0)
     total = support.mean(dim=0).sum(dim=-1, keepdim=True)
     return torch.where(total > 0, support / total.clamp(min=torch.finfo(total.dtype).tiny), torch.zeros_like(support))
-
-
-def _map_size(observation: Observation) -> tuple[int, int]:
-    if isinstance(observation, Deformed):
-        return observation.map_size
-    return observation.cells.shape[0], observation.cells.shape[1]
 
 
 def _to_finer(relevance: Tensor, size: tuple[int, int], *, overlapping: bool) -> Tensor:

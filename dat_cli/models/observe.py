@@ -48,6 +48,11 @@ class Local:
     weights: Tensor
     padded_size: tuple[int, int]
 
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.cells.shape[0], self.cells.shape[1]
+
 
 Observation: TypeAlias = "Deformed | Local"
 
@@ -60,7 +65,7 @@ class Observable(nn.Module):
 
 @contextmanager
 def observe(network: nn.Module) -> Iterator[dict[str, Observation]]:
-    """Watch the attentions of a network inside the ``with`` block.
+    """Watch the attentions of a network inside the ``with`` block; several may watch at once.
 
     Args:
         network: Any module with our attentions in it.
@@ -70,17 +75,22 @@ def observe(network: nn.Module) -> Iterator[dict[str, Observation]]:
     """
     seen: dict[str, Observation] = {}
     watched = {name: module for name, module in network.named_modules() if isinstance(module, Observable)}
+    before = {module: module.observer for module in watched.values()}
     try:
         for name, module in watched.items():
-            module.observer = _keep(seen, name)
+            module.observer = _keep(seen, name, before[module])
         yield seen
     finally:
-        for module in watched.values():
-            del module.observer
+        for module, observer in before.items():
+            module.observer = observer
 
 
-def _keep(seen: dict[str, Observation], name: str) -> Callable[[Observation], None]:
+def _keep(
+    seen: dict[str, Observation], name: str, also: Callable[[Observation], None] | None
+) -> Callable[[Observation], None]:
     def keep(observation: Observation) -> None:
         seen[name] = observation
+        if also is not None:
+            also(observation)
 
     return keep

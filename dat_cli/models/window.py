@@ -10,7 +10,6 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.models.layers import head_dim, project_padded
 from dat_cli.models.observe import Local, Observable, Observation
-from dat_cli.ops.local import attend_to_cells
 
 
 class WindowAttention(Observable):
@@ -42,17 +41,15 @@ class WindowAttention(Observable):
         height, width = x.shape[1:3]
         below, right = -height % self.window, -width % self.window
         qkv = project_padded(self.qkv, x, below, right)
-        if self.observer is not None:
-            return self.proj(self._attend_observed(qkv, height, width, self.observer))
         if self.shift:
             qkv = qkv.roll((-self.shift, -self.shift), dims=(1, 2))
-        x = self._attend(qkv)
+        x = self._attend(qkv, (height, width))
         if self.shift:
             x = x.roll((self.shift, self.shift), dims=(1, 2))
         return self.proj(x[:, :height, :width])
 
-    def _attend(self, qkv: Tensor) -> Tensor:
-        """(B, H, W, 3 C) -> (B, H, W, C), H and W divisible by M."""
+    def _attend(self, qkv: Tensor, map_size: tuple[int, int]) -> Tensor:
+        """(B, H, W, 3 C) -> (B, H, W, C), H and W divisible by M, of which ``map_size`` is no padding."""
         batch, height, width, _ = qkv.shape
         size = self.window
         rows, columns = height // size, width // size
@@ -67,32 +64,37 @@ class WindowAttention(Observable):
         else:
             query, key, value = x.flatten(1, 2)  # each (B n, h, M M, d)
             mask = bias
-        x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
+        if self.observer is None:
+            x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
+        else:
+            scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + mask
+            weights = scores.softmax(dim=-1).view(batch, rows * columns, self.heads, size * size, size * size)
+            x = self._told(weights, (height, width), map_size, self.observer).reshape(scores.shape) @ value
         x = x.reshape(batch, rows, columns, self.heads, size, size, self.head_dim)
         return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, self.heads * self.head_dim)
 
-    def _attend_observed(self, qkv: Tensor, height: int, width: int, observer: Callable[[Observation], None]) -> Tensor:
-        """The same query by query: (B, H', W', 3 C) -> (B, H, W, C), and tell the observer."""
-        heads = (3, self.heads, self.head_dim)
-        query, key, value = qkv.unflatten(-1, heads).unbind(3)  # each (B, H', W', h, d)
-        cells, bias = self._keys(*qkv.shape[1:3])
-        cells, bias = cells[:height, :width], bias[:, :height, :width].to(qkv.dtype)
-        attended, weights = attend_to_cells(query[:, :height, :width], key, value, bias, cells)
-        observer(Local(cells, weights, (qkv.shape[1], qkv.shape[2])))
-        return attended.flatten(3)
-
-    def _keys(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """The cells that each query sees, (H, W, M M) as row x W + column, and their bias, (h, H, W, M M)."""
-        size, shift = self.window, (-self.shift, -self.shift)
-        bias = self._bias()[:, None]  # (h, 1, M M, M M)
+    def _told(
+        self,
+        weights: Tensor,
+        padded_size: tuple[int, int],
+        map_size: tuple[int, int],
+        observer: Callable[[Observation], None],
+    ) -> Tensor:
+        """Tell the observer of weights (B, n, h, M M, M M); the same, as a function of what it was told."""
+        height, width = padded_size
+        size, (rows, columns) = self.window, map_size
+        grid = torch.arange(height * width, device=weights.device).view(height, width)
         if self.shift:
-            bias = bias + _seams(height, width, size, self.shift, like=bias)[None, :, 0]
-        grid = torch.arange(height * width, device=bias.device).view(height, width).roll(shift, dims=(0, 1))
+            grid = grid.roll((-self.shift, -self.shift), dims=(0, 1))
         windows = grid.view(height // size, size, width // size, size).transpose(1, 2).reshape(-1, size * size)
-        place = windows.flatten().argsort()  # where each cell of the map stands among the windows
-        cells = windows[:, None].expand(-1, size * size, -1).flatten(0, 1)[place]
-        bias = bias.expand(-1, len(windows), -1, -1).flatten(1, 2)[:, place]
-        return cells.unflatten(0, (height, width)), bias.unflatten(1, (height, width))
+        order = windows.flatten()  # cells of the map as they stand in the windows
+        place = order.argsort()
+        cells = windows[:, None].expand(-1, size * size, -1).flatten(0, 1)[place].unflatten(0, padded_size)
+        by_cell = weights.transpose(1, 2).flatten(2, 3)[:, :, place].unflatten(2, padded_size)  # (B, h, H, W, M M)
+        seen = by_cell[:, :, :rows, :columns]
+        observer(Local(cells[:rows, :columns], seen, padded_size))
+        by_cell = F.pad(seen, (0, 0, 0, width - columns, 0, height - rows))  # what padding looks at is cut off below
+        return by_cell.flatten(2, 3)[:, :, order].unflatten(2, (-1, size * size)).transpose(1, 2)
 
     def _bias(self) -> Tensor:
         """(h, M M, M M): the table by the difference of query and key, row offset major."""

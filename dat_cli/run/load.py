@@ -36,5 +36,6 @@ def load_model(reference: str | Path | Weights, *, owner: str | None = None) -> 
         **asdict(config.preprocessing),
         "num_classes": len(config.classes),
         "label_names": config.classes,
+        "temperature": config.temperature,
     }
     return network.eval(), config

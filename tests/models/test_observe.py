@@ -99,4 +99,14 @@ def test_observers_are_gone_after_a_failure() -> None:
     with pytest.raises(ZeroDivisionError), observe(layer):
         raise ZeroDivisionError
     assert layer.observer is None
-    assert "observer" not in vars(layer)
+
+
+def test_several_may_watch_at_once() -> None:
+    layer, x = attention("window"), torch.randn(1, 7, 7, 32, dtype=torch.float64)
+    with observe(layer) as outer:
+        with observe(layer) as inner:
+            layer(x)
+        assert outer[""] is inner[""]
+        layer(x)
+        assert outer[""] is not inner[""]
+    assert layer.observer is None
