@@ -98,6 +98,11 @@ def printable(path: Path | str) -> str:
     return "".join(char if char.isprintable() else _escape(char) for char in str(path))
 
 
+def unicode(text: str) -> str:
+    r"""A path as valid Unicode, which JSON, CSV and Parquet must be: a byte that is no UTF-8 is ``\xe9``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _escape(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # how Python carries a byte that is no UTF-8
         return f"\\x{ord(char) - 0xDC00:02x}"

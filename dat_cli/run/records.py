@@ -10,7 +10,7 @@ from typing import Any, Literal, TextIO
 
 from rich.cells import cell_len
 
-from dat_cli.data.walk import printable
+from dat_cli.data.walk import printable, unicode
 
 Format = Literal["table", "json", "jsonl", "csv"]
 
@@ -50,8 +50,8 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Plain values without the number, as JSON shows it."""
         if self.error is not None:
-            return {"path": _unicode(self.path), "error": _unicode(self.error)}
-        return {"path": _unicode(self.path), "predictions": [asdict(guess) for guess in self.predictions]}
+            return {"path": unicode(self.path), "error": unicode(self.error)}
+        return {"path": unicode(self.path), "predictions": [asdict(guess) for guess in self.predictions]}
 
     @classmethod
     def from_line(cls, number: int, line: bytes) -> Record:
@@ -94,7 +94,7 @@ class RecordWriter:
 
 def line_begins(path: str) -> bytes:
     """How the line of JSON of an image begins in a file of results, whatever is said of it."""
-    return json.dumps({"path": _unicode(path)}, ensure_ascii=False)[:-1].encode() + b", "
+    return json.dumps({"path": unicode(path)}, ensure_ascii=False)[:-1].encode() + b", "
 
 
 def is_failure(line: bytes) -> bool:
@@ -135,15 +135,25 @@ class _Json(_JsonLines):
 class _Csv(_JsonLines):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self.rows = csv.writer(stream, lineterminator="\n")
+        self.rows = csv.writer(_Lines(stream))  # whose own end of a line makes it quote both signs of one
         self.rows.writerow(("path", "rank", "label", "probability"))
 
     def write(self, records: Sequence[Record]) -> None:
         for record in records:
             for rank, guess in enumerate(record.predictions, start=1):
-                self.rows.writerow((_unicode(record.path), rank, guess.label, guess.probability))
+                self.rows.writerow((unicode(record.path), rank, guess.label, guess.probability))
             if not record.predictions and record.error is None:
-                self.rows.writerow((_unicode(record.path), "", "", ""))
+                self.rows.writerow((unicode(record.path), "", "", ""))
+
+
+class _Lines:
+    """Ends each row as other lines of text end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, row: str) -> None:
+        self.stream.write(row.removesuffix("\r\n") + "\n")
 
 
 class _Table(_JsonLines):
@@ -180,8 +190,3 @@ def _rows(record: Record) -> list[tuple[str, str, str]]:
         (path if rank == 0 else "", guess.label, f"{100 * guess.probability:.1f} %")
         for rank, guess in enumerate(record.predictions)
     ]
-
-
-def _unicode(text: str) -> str:
-    r"""``text`` as valid Unicode, which JSON and CSV must be: a byte of a file's name that is no UTF-8 is ``\xe9``."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

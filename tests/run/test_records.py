@@ -55,6 +55,14 @@ def test_csv_has_one_row_a_guess() -> None:
     assert [row["rank"] for row in rows] == ["1", "2", "1", "2"]
 
 
+def test_csv_has_one_row_a_guess_whatever_is_in_a_name() -> None:
+    for name in ("a\rb.png", "a\nb.png", "a\r\nb.png", "a,b.png", 'a"b.png', "b\r"):
+        text = written("csv", (Record(0, name, (Guess("cat", 1, 1.0),)),))
+        (row,) = csv.DictReader(io.StringIO(text, newline=""))
+        assert (row["path"], row["label"]) == (name, "cat")
+        assert text.endswith(",cat,1.0\n")
+
+
 def test_the_table_is_aligned_and_one_line_a_guess() -> None:
     assert written("table", RECORDS).splitlines() == [
         "image          class             probability",
