@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from dat_cli.cli.files import result_file
 from dat_cli.errors import UsageError
 from dat_cli.weights import open_checkpoint
 from dat_cli.weights.authors_file import write_authors_file
 from dat_cli.weights.files import read_file_tensors
-from dat_cli.whole import whole_file
+from dat_cli.whole import remove_abandoned, whole_file
 
 FULL_DISK = """
 import resource, signal, sys
@@ -68,6 +70,47 @@ def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
     write_authors_file(tmp_path / "link.pth", {"a": torch.ones(1)})
     assert (tmp_path / "link.pth").is_symlink()
     assert open_checkpoint(tmp_path / "file.pth")["model"]["a"] == 1
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "private.pth"
+    for mode in (0o600, 0o440):
+        path.touch()
+        path.chmod(mode)
+        with whole_file(path) as temporary:
+            assert temporary.stat().st_mode & 0o077 == mode & 0o077  # nobody reads it meanwhile either
+            temporary.write_text("new")
+        assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", mode)
+
+
+@pytest.mark.parametrize("name", ["猫" * 82 + ".png", "x" * 255, "b" * 100 + "\udce9" * 100])
+def test_any_name_that_the_disk_takes_will_do(tmp_path: Path, name: str) -> None:
+    with whole_file(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    with result_file(tmp_path / name) as stream:
+        stream.write("newer")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "newer")]
+
+
+def test_names_that_begin_alike_have_temporary_files_of_their_own(tmp_path: Path) -> None:
+    with whole_file(tmp_path / ("x" * 200 + "1")) as one, whole_file(tmp_path / ("x" * 200 + "2")) as two:
+        assert one != two
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asking for a process is of Unix")
+def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["sleep", "60"])
+    killed.kill()
+    killed.wait()
+    path, old = tmp_path / "w.safetensors", time.time() - 7200
+    left = {f".w.safetensors.{killed.pid}.tmp": old}
+    kept = {f".w.safetensors.{os.getpid()}.tmp": old, f".v.safetensors.{killed.pid}.tmp": old, ".w.safetensors.x": old}
+    for name, when in {**left, **kept}.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (when, when))
+    (tmp_path / f".w.safetensors.0{killed.pid}.tmp").touch()  # may be of another machine
+    remove_abandoned(path)
+    assert {file.name for file in tmp_path.iterdir()} == {*kept, f".w.safetensors.0{killed.pid}.tmp"}
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])

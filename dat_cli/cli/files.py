@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from dat_cli.errors import UsageError
+from dat_cli.whole import whole_file
 
 
 @contextmanager
@@ -21,40 +21,15 @@ def result_file(path: Path) -> Iterator[TextIO]:
     Raises:
         UsageError: The place is a folder, or in a folder that is missing or cannot be written.
     """
-    try:
-        place = Path(os.path.realpath(path))  # a link stays a link
-        if place.is_dir():
-            raise UsageError(f"output {str(path)!r} is a folder", hint="give the name of a file in it")
-        special = place.exists() and not place.is_file()
-        if special:
-            direct = place.open("w", encoding="utf-8", errors="backslashreplace")
-        else:
-            handle, name = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".tmp", dir=place.parent)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"output {str(path)[-200:]!r} cannot be written ({reason})") from error
-    if special:
-        with direct:
-            yield direct
-        return
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(_mode(place))
-        temporary.replace(place)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _mode(place: Path) -> int:
-    """Permissions of the file that is replaced, or of a new one; a temporary file has narrower ones."""
-    if place.exists():
-        return place.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    with ExitStack() as opened:
+        try:
+            place = Path(os.path.realpath(path))  # a link stays a link
+            if place.is_dir():
+                raise UsageError(f"output {str(path)!r} is a folder", hint="give the name of a file in it")
+            special = place.exists() and not place.is_file()
+            written = place if special else opened.enter_context(whole_file(place))
+            stream = opened.enter_context(written.open("w", encoding="utf-8", errors="backslashreplace"))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"output {str(path)[-200:]!r} cannot be written ({reason})") from error
+        yield stream
