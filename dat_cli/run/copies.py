@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,16 @@ from torch import Tensor
 
 from dat_cli.data.open_image import open_image
 from dat_cli.data.walk import printable
-from dat_cli.errors import DataError, HubError
+from dat_cli.errors import DataError, HubError, UsageError
 from dat_cli.run.annotate import annotate, font_file
 from dat_cli.run.batches import Batch
 from dat_cli.run.copy_places import KINDS, MARK, place_of
 from dat_cli.whole import whole_file
 
 _QUALITY = 92
+_SHOWN = 200  # characters of a path
+_OF_A_NAME = {errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR}
+"""Reasons of the system that are one image's alone; any other, as that of a full disk, is every image's."""
 _THREADS = 4  # Pillow decodes and encodes without holding Python's lock
 
 _log = logging.getLogger("dat.predict")
@@ -37,7 +41,7 @@ class Copies(Callback):
         threshold: Probability that a class needs to be named.
 
     Attributes:
-        failed: Images that could not be opened a second time.
+        failed: Images without a copy: they could not be opened a second time, or no file can have the copy's name.
 
     Raises:
         OSError: The folder cannot be written.
@@ -96,15 +100,28 @@ class _Copy(NamedTuple):
 
 
 def _save(copy: _Copy) -> str | None:
-    """Draw and write; what is wrong with the image, if anything."""
+    """Draw and write; what is wrong with the image or the name of its copy, if anything.
+
+    Raises:
+        OSError: No copy at all can be written.
+    """
     try:
         image = open_image(copy.source)
     except (DataError, HubError) as error:
         return printable(error.message)
     drawn = annotate(image, copy.label, copy.class_index, copy.probability)
-    copy.place.parent.mkdir(parents=True, exist_ok=True)
-    if copy.place.is_symlink():
-        copy.place.unlink()  # what it leads to is not ours
-    with whole_file(copy.place) as temporary:
-        drawn.save(temporary, KINDS[copy.place.suffix.lower()], quality=_QUALITY)
+    try:
+        copy.place.parent.mkdir(parents=True, exist_ok=True)
+        if copy.place.is_symlink():
+            copy.place.unlink()  # what it leads to is not ours
+        with whole_file(copy.place) as temporary:
+            drawn.save(temporary, KINDS[copy.place.suffix.lower()], quality=_QUALITY)
+    except UsageError as error:  # a folder has its name
+        return printable(error.message)
+    except (OSError, ValueError) as error:  # Pillow raises both without a number, where a kind takes no such size
+        number = getattr(error, "errno", None)
+        if number is not None and number not in _OF_A_NAME:
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        return printable(f"cannot write {str(copy.place)[-_SHOWN:]} ({reason})")
     return None

@@ -12,6 +12,7 @@ from dat_cli.data.open_image import STANDARD_INPUT
 from dat_cli.data.shard_addresses import is_remote
 from dat_cli.data.walk import printable
 from dat_cli.errors import UsageError
+from dat_cli.whole import cut_to_bytes
 
 MARK = ".dat-copies"
 """A file that tells a folder of copies from any other."""
@@ -19,7 +20,8 @@ KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """Kinds of images that are written, by suffix."""
 
 _OTHERS = ".png"  # added to the names of images of all other kinds
-_LONGEST_PART = 150  # characters of a name in the path of an address
+_LONGEST = 255  # bytes of a name, as most file systems take
+_LONGEST_PART = 150  # bytes of a name in the path of an address
 
 
 def check_copies_folder(folder: Path, images: Sequence[str]) -> None:
@@ -50,8 +52,8 @@ def copy_name(source: str) -> Path:
     """The path of an image's copy in the folder of copies; no two images have the same.
 
     It is the image's own path, as seen from the current folder or, outside of it, from the root; ``.png`` is added for
-    kinds of images that are not written. Where another image could claim that name, and for addresses, a part of a
-    hash is added too.
+    kinds of images that are not written. Where another image could claim that name, where it would be too long and is
+    cut, for standard input and for addresses, a part of a hash is added too.
 
     Args:
         source: As ``open_image`` takes it.
@@ -59,14 +61,15 @@ def copy_name(source: str) -> Path:
     if is_remote(source):
         address = urlsplit(source)
         parts = [address.netloc.rpartition("@")[2], *address.path.split("/")]
-        name = Path(*(part[:_LONGEST_PART] for part in parts if part not in ("", ".", "..")))
+        name = Path(*(cut_to_bytes(part, _LONGEST_PART) for part in parts if part not in ("", ".", "..")))
         return _tagged(_with_kind(name), source)
     if source == STANDARD_INPUT:
-        return Path("standard-input.png")
+        return _tagged(Path(f"standard-input{_OTHERS}"), source)
     here, path = Path.cwd(), Path(os.path.abspath(source))  # noqa: PTH100 - resolve would follow links
     name = _with_kind(path.relative_to(here) if path.is_relative_to(here) else path.relative_to(path.anchor))
     rivals = [rival for rival in (here / name, Path(path.anchor, name)) if rival != path]
-    return _tagged(name, str(path)) if any(map(os.path.lexists, rivals)) else name
+    is_taken = len(os.fsencode(name.name)) > _LONGEST or any(map(os.path.lexists, rivals))
+    return _tagged(name, str(path)) if is_taken else name
 
 
 def place_of(folder: Path, source: str) -> Path:
@@ -93,4 +96,5 @@ def _with_kind(name: Path) -> Path:
 
 def _tagged(name: Path, source: str) -> Path:
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:12]
-    return name.with_name(f"{name.stem}-{digest}{name.suffix}")
+    ending = f"-{digest}{name.suffix}"
+    return name.with_name(cut_to_bytes(name.stem, _LONGEST - len(os.fsencode(ending))) + ending)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_copy_is_upright_and_its_original_unchanged() -> None:
 def test_no_two_images_have_one_name(here: Path) -> None:
     outside = picture(here.parent / "photos" / "a.png")
     inside = picture(Path(str(here) + str(here.parent / "photos" / "a.png")))  # below here, with the other's whole path
-    paths = [outside, inside, "../here/photos/a.png", "photos/a.bmp", "photos/a.bmp.png", "-"]
+    paths = [outside, inside, "../here/photos/a.png", "photos/a.bmp", "photos/a.bmp.png", "-", "standard-input.png"]
     paths += ["http://x.org/a.png?size=1", "http://x.org/a.png?size=2", "https://x.org/../../a.png", "http://x.org"]
     for path in ("photos/a.png", "photos/a.bmp", "photos/a.bmp.png"):
         picture(path)
@@ -95,6 +96,42 @@ def test_images_that_cannot_be_read_have_no_copy(here: Path, caplog: pytest.LogC
     assert names(here / "out") == [MARK, "photos/a.png", "photos/b.png"]
     assert save(Path("out"), ["photos/gone.png"]).failed == 1
     assert "no copy: cannot read photos/gone.png" in caplog.text
+
+
+def test_names_as_long_as_the_disk_takes_have_copies_of_their_own(here: Path) -> None:
+    long = ["photos/" + "猫" * 82 + ".png", "photos/" + "x" * 246 + "1.bmp", "photos/" + "x" * 246 + "2.bmp"]
+    alike = [f"photos/{'y' * 200}{number}.png" for number in range(8)]  # written at once by several threads
+    address = "http://x.org/" + "猫" * 150 + "/" + "%E7%8C%AB" * 200 + ".jpg"
+    assert save(Path("out"), [picture(path) for path in (*long, *alike)]).failed == 0
+    assert {*names(here / "out")} > {long[0], *alike}
+    assert len(names(here / "out")) == 1 + len(long) + len(alike)
+    parts = [part for path in (*long, address) for part in copy_name(path).parts]
+    assert max(len(part.encode()) for part in parts) <= 255
+
+
+def test_a_copy_that_no_file_can_hold_is_named_and_the_rest_goes_on(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (here / "out" / "photos" / "a.png").mkdir(parents=True)
+    (here / "out" / "photos" / "sub").write_text("a file where a folder would be")
+    wide = picture("photos/wide.png", size=(16_400, 1))
+    Path(wide).rename("photos/wide.webp")  # a kind with a largest size
+    paths = [picture("photos/a.png"), picture("photos/sub/b.png"), "photos/wide.webp", picture("photos/c.png")]
+    assert save(Path("out"), paths).failed == 3
+    assert "no copy: cannot write out/photos/a.png: it is a folder" in caplog.text
+    assert "no copy: cannot write out/photos/sub/b.png (" in caplog.text
+    assert "no copy: cannot write out/photos/wide.webp (" in caplog.text
+    assert Path("out/photos/c.png").is_file()
+
+
+def test_a_disk_that_takes_nothing_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = picture("photos/a.png")
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(Path("out"), [path])
 
 
 def test_a_class_below_the_threshold_is_not_named() -> None:
