@@ -82,13 +82,15 @@ def _npy(path: Path, names: Path, size: int) -> Iterator[Write]:
     rows = 0
     with path.open("wb") as file, names.open("w", encoding="utf-8", newline="") as listed:
         table = csv.writer(listed, lineterminator="\n")
+        quoted = csv.writer(listed, lineterminator="\n", quoting=csv.QUOTE_ALL)
         table.writerow([_HEADER])
         _write_header(file, rows, size)
 
         def write(paths: Sequence[str], vectors: Vectors) -> None:
             nonlocal rows
             file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
-            table.writerows([_unicode(path)] for path in paths)
+            for name in map(_unicode, paths):  # some versions of Python leave a carriage return, which ends a row, bare
+                (quoted if "\r" in name else table).writerow([name])
             rows += len(paths)
 
         yield write

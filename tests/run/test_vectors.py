@@ -15,7 +15,7 @@ from dat_cli.errors import UsageError
 from dat_cli.run.vectors import check_vector_file, vector_file
 
 FACTS = {"weights": "runs/photos", "sha256": "0" * 64}
-PATHS = ["a.png", 'two\nlines, and "quotes".png', "b\udce9.png", "猫/c.png"]
+PATHS = ["a.png", 'two\nlines, and "quotes".png', "b\udce9.png", "猫/c\r.png"]
 SAID = [*PATHS[:2], "b\\xe9.png", PATHS[3]]
 NUMBERS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 
