@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from dat_cli.data.geometry import View
+from dat_cli.errors import ModelError
 from dat_cli.ops.bilinear import bilinear_splat
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -111,6 +112,9 @@ class AttentionBlock(ABC):
             y: Pixels from the top.
             head: From 0; None for the mean of all heads, or of those of the group.
             group: From 0; None for all. Only deformable blocks have groups.
+
+        Raises:
+            ModelError: There is no such head or group, or the head is of another group.
         """
 
 
@@ -147,9 +151,14 @@ class DeformableBlock(AttentionBlock):
     def look(self, x: float, y: float, *, head: int | None = None, group: int | None = None) -> Look:
         """What the query nearest to a pixel looks at: the keys of the heads' groups."""
         row, column = self.cells.nearest(x, y)
-        by_group = self.weights[:, row, column].reshape(self.groups, self.heads // self.groups, -1)  # (G, h / G, N)
+        per_group = self.heads // self.groups
+        by_group = self.weights[:, row, column].reshape(self.groups, per_group, -1)  # (G, h / G, N)
+        _require(self, "head", head, self.heads)
+        _require(self, "group", group, self.groups)
         if head is not None:
-            group, within = divmod(head, self.heads // self.groups)
+            if group not in (None, head // per_group):
+                raise ModelError(f"head {head} of block {self.name} is of group {head // per_group}, not {group}")
+            group, within = divmod(head, per_group)
             by_group = by_group[:, within : within + 1]
         groups = np.arange(self.groups) if group is None else np.array([group])
         weights = by_group[groups].mean(axis=1) / len(groups)  # (G', N)
@@ -171,8 +180,10 @@ class LocalBlock(AttentionBlock):
 
     keys: Array
 
-    def look(self, x: float, y: float, *, head: int | None = None, group: int | None = None) -> Look:  # noqa: ARG002 - there are no groups
+    def look(self, x: float, y: float, *, head: int | None = None, group: int | None = None) -> Look:
         """What the query nearest to a pixel looks at; padding is left out."""
+        _require(self, "head", head, self.heads)
+        _require(self, "group", group, 0)
         row, column = self.cells.nearest(x, y)
         by_head = self.weights[:, row, column]  # (h, K)
         weights = by_head.mean(axis=0) if head is None else by_head[head]
@@ -262,6 +273,11 @@ class Explanation:
             found.append((float(centres[row, column, 0]), float(centres[row, column, 1])))
             left[np.hypot(rows - row, columns - column) < apart] = np.nan
         return found
+
+
+def _require(block: AttentionBlock, what: str, number: int | None, count: int) -> None:
+    if number is not None and not 0 <= number < count:
+        raise ModelError(f"block {block.name} has no {what} {number}", hint=f"it has {count}, counted from 0")
 
 
 def _tents(places: Array, cells: int) -> Array:

@@ -64,6 +64,7 @@ def select(explanation: Explanation, choice: Choice) -> Selection:
     _check_number("head", None if choice.head == "all" else choice.head, blocks, {b.name: b.heads for b in blocks})
     grouped = {block.name: block.groups for block in blocks if isinstance(block, DeformableBlock)}
     _check_number("group", choice.group, blocks, grouped)
+    _check_agree(choice, blocks)
     head = choice.head if choice.head is None or choice.head == "all" else choice.head - 1
     return Selection(
         blocks,
@@ -112,6 +113,18 @@ def _check_number(what: str, number: int | None, blocks: Sequence[AttentionBlock
         if not 1 <= number <= count:
             some = f"it has {count}, counted from 1" if count else f"only deformable blocks have {what}s"
             raise UsageError(f"block {block.name} has no {what} {number}", hint=f"{some}; choose blocks with --block")
+
+
+def _check_agree(choice: Choice, blocks: Sequence[AttentionBlock]) -> None:
+    """Refuse a head of another group than the one that is asked for."""
+    if choice.head is None or choice.group is None:
+        return
+    if choice.head == "all":
+        raise UsageError("all heads have their groups' points, not those of one", hint="leave out --head or --group")
+    for block in blocks:
+        per_group = block.heads // block.groups if isinstance(block, DeformableBlock) else 1
+        if (group := (choice.head - 1) // per_group + 1) != choice.group:
+            raise UsageError(f"head {choice.head} of block {block.name} is of group {group}", hint="leave out --group")
 
 
 def _compared(explanation: Explanation, chosen: Sequence[AttentionBlock]) -> DeformableBlock:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import unquote, urlsplit
 
 import torch
 from PIL import Image
 
-from dat_cli.data.open_image import STANDARD_INPUT, open_image
+from dat_cli.data.open_image import open_image
 from dat_cli.data.shard_addresses import is_remote
 from dat_cli.data.walk import printable
 from dat_cli.errors import DataError, DatError, HubError, UsageError
@@ -20,18 +19,21 @@ from dat_cli.interpret.explain import explain
 from dat_cli.interpret.explanation import Explanation
 from dat_cli.interpret.numbers import numbers_of
 from dat_cli.interpret.pictures.attention import draw_attention
-from dat_cli.interpret.pictures.canvas import save_picture
+from dat_cli.interpret.pictures.canvas import is_ours, save_picture
 from dat_cli.interpret.pictures.compare import draw_compare
 from dat_cli.interpret.pictures.points import draw_points
 from dat_cli.interpret.pictures.saliency import draw_saliency
 from dat_cli.interpret.select import Choice, Selection, check_queries, select
 from dat_cli.models import DAT
+from dat_cli.run.picture_places import PicturePlaces
 from dat_cli.weights import WeightsConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger("dat.explain")
+
+_MOST_PANELS = 48
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,11 @@ class Explainer:
             folder: Where to write; made if it is not there.
             suffix: ``.png`` or ``.svg``.
         """
-        taken: set[str] = set()
+        places = PicturePlaces(folder, suffix)
         for source, photo, explanation, selection in self._explained(sources):
-            _make(folder)
-            name = _free_name(source, taken)
-            for picture in self.wish.pictures:
-                place = folder / f"{name}-{picture}{suffix}"
+            if "attention" in self.wish.pictures:
+                _check_panels(selection)
+            for picture, place in zip(self.wish.pictures, places.of(source, self.wish.pictures), strict=True):
                 save_picture(PICTURES[picture](explanation, photo, selection, self.wish.size), place, self.wish.size)
                 yield place
 
@@ -91,6 +92,9 @@ class Explainer:
 
     def _explained(self, sources: Iterable[str]) -> Iterator[tuple[str, Image.Image, Explanation, Selection]]:
         for source in sources:
+            if not is_remote(source) and is_ours(Path(source)):
+                log.info("%s is a picture of dat explain, and left out", printable(source))
+                continue
             self.seen += 1
             try:
                 photo = open_image(source)
@@ -101,6 +105,7 @@ class Explainer:
                 continue
             explanation = self._explain(photo)
             selection = select(explanation, self.wish.choice)
+            _warn_of_cut(explanation, source, self.wish.choice)
             if "points" in self.wish.pictures and not selection.deformable:
                 raise UsageError("only deformable blocks have sampling points", hint="choose another with --block")
             yield source, photo, explanation, selection
@@ -116,7 +121,9 @@ class Explainer:
                 classes=config.classes,
                 temperature=config.temperature or 1.0,
             )
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_memory(error):
+                raise
             _, height, width = config.preprocessing.input_size
             raise DatError(f"out of memory at {width} x {height} pixels", hint="lower --image_size") from error
 
@@ -157,26 +164,22 @@ PICTURES: dict[str, _Draw] = {
 """What draws each picture."""
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
-        raise UsageError(f"--output {printable(folder)} cannot be a folder: {reason}") from error
+def _is_memory(error: BaseException) -> bool:
+    """PyTorch says it by a class of its own on a GPU, and in words on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _free_name(source: str, taken: set[str]) -> str:
-    """The name of an image without its ending; numbered where another of this call has it."""
-    if source == STANDARD_INPUT:
-        name = "stdin"
-    elif is_remote(source):
-        name = PurePosixPath(unquote(urlsplit(source).path)).stem or "image"
-    else:
-        name = Path(source).stem
-    name = "".join("_" if char in "/\\\0" or not char.isprintable() else char for char in name)[:100]
-    free, number = name, 1
-    while free in taken:
-        number += 1
-        free = f"{name}-{number}"
-    taken.add(free)
-    return free
+def _check_panels(chosen: Selection) -> None:
+    heads = sum(block.heads if chosen.head == "all" else 1 for block in chosen.blocks)
+    if (panels := heads * len(chosen.queries)) > _MOST_PANELS:
+        hint = "choose blocks with --block, or fewer queries or heads; --format json has room for all"
+        raise UsageError(f"{panels} panels of attention are too small to be read", hint=hint)
+
+
+def _warn_of_cut(explanation: Explanation, source: str, choice: Choice) -> None:
+    left, top, right, bottom = explanation.view.box
+    for x, y in choice.queries:
+        if not (left <= x <= right and top <= y <= bottom):
+            given = f"{left:.0f},{top:.0f} to {right:.0f},{bottom:.0f}"
+            words = "query %g,%g of %s is outside of what the network is given, %s: the nearest cell is shown"
+            log.warning(words, x, y, printable(source), given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from dat_cli.cli.main import main
 from dat_cli.interpret.pictures import points
+from dat_cli.weights import read_config, read_tensors, write_weights
 
 PICTURES = ["points", "attention", "saliency", "compare"]
 
@@ -132,12 +134,49 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_drawn(
     assert "2 of 3 images could not be explained" in err
 
 
+def test_files_of_others_are_never_overwritten_and_own_pictures_not_explained(
+    trained_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ("--picture", "saliency", "--output", ".")
+    assert explain(trained_run, ".", *wanted) == 0
+    assert explain(trained_run, ".", *wanted) == 0  # cat-saliency.png lies among the images now
+    assert capsys.readouterr().out.split() == 2 * ["cat-saliency.png", "cat-2-saliency.png"]
+    Path("cat-points.png").write_bytes(Path("cat.png").read_bytes())
+    assert explain(trained_run, "cat.png", "--picture", "points", "--output", ".") == 2
+    assert "cat-points.png is no picture of dat explain" in capsys.readouterr().err
+    assert Path("cat-points.png").read_bytes() == Path("cat.png").read_bytes()
+
+
+def test_names_of_any_script_and_length(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = 80 * "日"
+    Path("cat.png").rename(f"{name}.png")
+    assert explain(trained_run, f"{name}.png", "--picture", "points", "--output", ".") == 0
+    (written,) = capsys.readouterr().out.split()
+    assert written == f"{60 * '日'}-points.png"
+    assert Path(written).is_file()
+
+
+def test_a_place_that_was_cut_off_is_said(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The middle of the photograph is all that weights with a centre crop are given."""
+    run = Path("cropped.safetensors")
+    config = read_config(trained_run / "best.safetensors")
+    preprocessing = replace(config.preprocessing, crop_mode="center", crop_pct=0.5)
+    write_weights(run, read_tensors(trained_run / "best.safetensors"), replace(config, preprocessing=preprocessing))
+    assert explain(run, "cat.png", "--picture", "compare", "--query", "3,3", "--query", "45,30") == 0
+    err = capsys.readouterr().err
+    assert "query 3,3 of cat.png is outside of what the network is given, 30,15 to 60,45: the nearest cell" in err
+    assert "query 45,30" not in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--picture", "pionts"], "did you mean 'points'"),
         (["--block", "5.1"], "no block '5.1'; stage and block, from 1; deformable are 3.2, 3.4, 3.6, 4.2"),
         (["--block", "3.1", "--picture", "points"], "only deformable blocks have sampling points"),
+        (["--block", "3.6", "--head", "1", "--group", "3"], "head 1 of block 3.6 is of group 1"),
+        (["--picture", ""], "--picture: it is empty"),
+        (["--head", "all", "--query", "1,1", "--query", "2,2"], "120 panels of attention are too small"),
         (["--block", "3.1", "--group", "1"], "block 3.1 has no group 1; only deformable blocks have groups"),
         (["--head", "13"], "block 3.2 has no head 13; it has 12, counted from 1"),
         (["--group", "4", "--block", "3.2,4.2"], "block 3.2 has no group 4; it has 3"),

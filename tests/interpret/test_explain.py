@@ -22,6 +22,9 @@ from dat_cli.interpret.numbers import numbers_of
 from dat_cli.interpret.select import Choice, select
 from dat_cli.models import DAT, create_model
 from dat_cli.models.convert import from_authors
+from dat_cli.models.observe import observe
+from dat_cli.run.load import load_model
+from dat_cli.weights import WeightsConfig, write_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 Plant = Callable[..., DAT]
@@ -213,6 +216,38 @@ def test_logits_are_those_of_the_network() -> None:
     assert explanation.target == int(logits.argmax())
 
 
+def test_every_class_has_something_that_speaks_for_it() -> None:
+    network = create_model("dat_tiny", num_classes=5, img_size=32).eval()  # of which the last map is one cell
+    image = torch.rand(3, 32, 32)
+    for target in range(5):
+        assert explain(network, image, target=target).saliency.gradient.sum() > 0
+    assert explain(create_model("dat_tiny", num_classes=1, img_size=32), image).saliency.gradient.sum() > 0
+
+
+def test_networks_are_explained_as_they_are_used() -> None:
+    network = create_model("dat_tiny", num_classes=3, img_size=32).eval()
+    image = torch.rand(3, 32, 32)
+    plain = explain(network, image)
+    compiled = explain(torch.compile(network), image)  # type: ignore[arg-type]  # it is a wrapper
+    np.testing.assert_array_equal(plain.logits, compiled.logits)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), observe(network) as seen:
+        np.testing.assert_array_equal(plain.logits, explain(network, image).logits)
+    assert len(seen) == len(plain.blocks)
+    half = explain(network.bfloat16(), image)
+    np.testing.assert_allclose(half.logits, plain.logits, atol=0.05)
+    np.testing.assert_allclose(half.deformable[0].positions, plain.deformable[0].positions, atol=0.5)
+
+
+def test_weights_know_their_temperature(tmp_path: Path) -> None:
+    network = create_model("dat_tiny", num_classes=2, img_size=32)
+    config = WeightsConfig("dat_tiny", ("cat", "dog"), Preprocessing().at(32), {"img_size": 32}, temperature=3.0)
+    write_weights(tmp_path / "w.safetensors", network.state_dict(), config)
+    loaded, _ = load_model(tmp_path / "w.safetensors")
+    seen = explain(loaded, torch.rand(3, 32, 32))
+    np.testing.assert_allclose(seen.probabilities, torch.from_numpy(seen.logits / 3).softmax(0), rtol=1e-6)
+    assert seen.classes == ("cat", "dog")
+
+
 def test_classes_are_meant_by_name_or_index() -> None:
     network = create_model("dat_tiny", num_classes=2, img_size=32).eval()
     image = torch.rand(3, 32, 32)
@@ -229,3 +264,11 @@ def test_what_cannot_be_explained_is_said() -> None:
         explain(create_model("dat_tiny", num_classes=0, img_size=32), torch.rand(3, 32, 32))
     with pytest.raises(ModelError, match="one image"):
         explain(create_model("dat_tiny", num_classes=2, img_size=32), torch.rand(2, 3, 32, 32))
+    with pytest.raises(ModelError, match="not finite"):
+        explain(create_model("dat_tiny", num_classes=2, img_size=32), torch.full((3, 32, 32), torch.nan))
+    with pytest.raises(ModelError, match="1 names for 2 classes"):
+        explain(create_model("dat_tiny", num_classes=2, img_size=32), torch.rand(3, 32, 32), classes=["a"])
+    block = explain(create_model("dat_tiny", num_classes=2, img_size=32), torch.rand(3, 32, 32)).deformable[0]
+    for wrong in ({"head": 99}, {"head": -1}, {"group": 3}, {"head": 0, "group": 2}):
+        with pytest.raises(ModelError, match=r"no (head|group)|is of group 0"):
+            block.look(1, 1, **wrong)

@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--list", metavar="FILE", help="a file with the path or address of an image in each line; - for stdin")
     add("--weights", help="a run, a file, owner/name on the Hub, or a published network; dat_tiny if not given")
     add("--owner", help="whose weights on the Hub the name of a published network means")
-    add("--picture", metavar="NAMES", help=f"one or more of {','.join(_PICTURES)}; all if not given")
+    pictures = f"one or more of {','.join(_PICTURES)}; all if not given"
+    add("--picture", metavar="NAMES", type=_names, action="extend", help=pictures)
     add(
         "--query",
         metavar="X,Y",
@@ -143,8 +144,8 @@ def _check_are_images(arguments: Sequence[str]) -> None:
             raise UsageError(f"there is no image {argument!r}", hint=f"a picture is chosen with --picture {argument}")
 
 
-def _pictures(given: str | None) -> tuple[str, ...]:
-    names = _names(given) if given is not None else list(_PICTURES)
+def _pictures(given: Sequence[str] | None) -> tuple[str, ...]:
+    names = _PICTURES if given is None else given
     for name in names:
         if name not in _PICTURES:
             hint = did_you_mean(name, _PICTURES) or f"there are {', '.join(_PICTURES)}"
@@ -153,7 +154,10 @@ def _pictures(given: str | None) -> tuple[str, ...]:
 
 
 def _names(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if not names:
+        raise argparse.ArgumentTypeError("it is empty")
+    return names
 
 
 def _query(text: str) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from dat_cli.data.geometry import View
 from dat_cli.interpret.explanation import AttentionBlock, DeformableBlock, Explanation, Look
 from dat_cli.interpret.pictures.canvas import DARK, Sheet
 from dat_cli.interpret.pictures.discs import draw_discs, explain_groups, sample
@@ -65,7 +66,7 @@ def draw_attention(
         for chosen in (range(block.heads) if head == "all" else [head])
     ]
     groups = sorted({int(group) for panel in panels for group in panel.look.groups})
-    named = len(groups) > 1 or any(isinstance(block, DeformableBlock) for block in blocks)
+    named = any(isinstance(block, DeformableBlock) for block in blocks)
     looks = "a query looks" if len(queries) == 1 else "queries look"
     with drawing("attention"):
         sheet = new_sheet(
@@ -77,19 +78,19 @@ def draw_attention(
         )
         for axes, panel in zip(sheet.panels, panels, strict=True):
             sheet.show(axes, explanation.view, grey=0.8, light=0.25)
-            draw_look(axes, panel.look, panel.block, sheet)
+            draw_look(axes, panel.look, panel.block, sheet, explanation.view)
             sheet.caption(axes, _titles(panel, len(queries)), _strongest(panel.look, len(panels)))
         if named:
             explain_groups(sheet, 0, groups)
         most = f"{panels[0].look.footprint.max():.1%}" if len(panels) == 1 else "each panel's max"
         explain_colours(sheet, int(named), "attention on a cell", "0", most)
-        sheet.explain(1 + named, "", _marks(queries))
+        sheet.explain(1 + named, "", _marks(queries, discs=named))
         return sheet.figure
 
 
-def draw_look(axes: Axes, look: Look, block: AttentionBlock, sheet: Sheet) -> None:
+def draw_look(axes: Axes, look: Look, block: AttentionBlock, sheet: Sheet, view: View) -> None:
     """One query: the cells it reads, its keys and its place."""
-    draw_cells(axes, block.cells, look.footprint, float(look.footprint.max()))
+    draw_cells(axes, block.cells, look.footprint, float(look.footprint.max()), view)
     if isinstance(block, DeformableBlock):  # the keys of other blocks are the cells themselves
         largest = _largest(look, block, axes, sheet)
         seen = look.weights >= _SEEN * look.weights.max()
@@ -151,11 +152,12 @@ def _strongest(look: Look, panels: int) -> str:
     return f"max {cell}" if panels > 1 else f"strongest key {look.weights.max():.1%}, strongest cell {cell}"
 
 
-def _marks(queries: Sequence[tuple[float, float]]) -> list[Line2D]:
+def _marks(queries: Sequence[tuple[float, float]], *, discs: bool) -> list[Line2D]:
     if len(queries) == 1:
         names = [f"query at {place(queries[0])}"]
     elif len(queries) <= _NAMED:
         names = [f"{number} at {place(query)}" for number, query in enumerate(queries, 1)]
     else:
         names = [f"queries 1 to {len(queries)}"]
-    return [*(sample(name, 11, STAR, "*") for name in names), sample("key, its area the weight", 7, "none", edge=INK)]
+    key = [sample("key, its area the weight", 7, "none", edge=INK)] if discs else []
+    return [*(sample(name, 11, STAR, "*") for name in names), *key]

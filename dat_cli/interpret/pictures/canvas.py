@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from dat_cli.data.geometry import View
 from dat_cli.interpret.pictures.writing import inches, wrapped
@@ -29,6 +30,8 @@ LEFT = 0.48
 LINE = 0.24
 """Inches of a line of the legend."""
 
+_MARK = "dat explain"
+_SVG_MARK = f"<!-- {_MARK} -->"
 _CLOSED = (1, 2, 2, 2, 79)  # matplotlib's codes of a path: move, line, line, line, close
 
 
@@ -143,6 +146,19 @@ class Sheet:
             x += room + 0.05 + inches(label, 8) + 0.16
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file is a picture that ``save_picture`` wrote."""
+    if not path.is_file():
+        return False
+    try:
+        if path.suffix.lower() == ".svg":
+            return path.read_text(encoding="utf-8", errors="replace").rstrip().endswith(_SVG_MARK)
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Software") == _MARK
+    except (OSError, SyntaxError, ValueError):  # SyntaxError: Pillow's, of a damaged PNG
+        return False
+
+
 def save_picture(figure: Figure, path: Path, size: int) -> None:
     """Write a picture, PNG or SVG by the ending of its name; whole or not at all.
 
@@ -157,9 +173,9 @@ def save_picture(figure: Figure, path: Path, size: int) -> None:
             figure.set_facecolor("none")  # light or dark as the viewer is
             width, height = np.round(figure.get_size_inches() * inch).astype(int).tolist()
             svg = re.sub(r'width="\S+" height="\S+"', f'width="{width}" height="{height}"', as_svg(figure), count=1)
-            place.write_text(alone(svg), encoding="utf-8")
+            place.write_text(f"{alone(svg)}{_SVG_MARK}\n", encoding="utf-8")
         else:
-            figure.savefig(place, format="png", dpi=inch, metadata={"Software": None})
+            figure.savefig(place, format="png", dpi=inch, metadata={"Software": _MARK})
 
 
 def _outline(axes: Axes, view: View, photo: tuple[int, int]) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from dat_cli.data.geometry import View
 from dat_cli.interpret.explanation import Cells, DeformableBlock, Explanation
 from dat_cli.interpret.fields import PVT_RATIOS, Field, deformable_convolution, dense, reduced, window
 from dat_cli.interpret.pictures.attention import STAR, draw_look, draw_star, place
 from dat_cli.interpret.pictures.canvas import Sheet
 from dat_cli.interpret.pictures.discs import sample
-from dat_cli.interpret.pictures.heat import explain_colours
+from dat_cli.interpret.pictures.heat import explain_colours, within
 from dat_cli.interpret.pictures.layout import new_sheet
 from dat_cli.report.canvas import INK, drawing
 
@@ -64,10 +65,10 @@ def draw_compare(
             sheet.show(axes, explanation.view, grey=0 if plain else 0.8, light=0 if plain else 0.25)
             sheet.caption(axes, (panel.title, panel.title.partition(":")[0]), below=panel.says)
             for field, colour in zip(panel.fields, (FIELD, SHIFTED), strict=False):
-                _draw_field(axes, field, block.cells, colour, sheet)
+                _draw_field(axes, field, block.cells, colour, sheet, explanation.view)
             if axes is not sheet.panels[-1]:
                 draw_star(axes, look, sheet)
-        draw_look(sheet.panels[-1], look, block, sheet)
+        draw_look(sheet.panels[-1], look, block, sheet, explanation.view)
         sheet.explain(0, "", _marks(query, shifted=any(len(panel.fields) > 1 for panel in panels)))
         explain_colours(sheet, 1, "DAT's attention on a cell", "0", f"{look.footprint.max():.1%}")
         return sheet.figure
@@ -96,14 +97,16 @@ def _panels(block: DeformableBlock, query: tuple[float, float]) -> list[_Panel]:
     ]
 
 
-def _draw_field(axes: Axes, field: Field, cells: Cells, colour: str, sheet: Sheet) -> None:
+def _draw_field(axes: Axes, field: Field, cells: Cells, colour: str, sheet: Sheet, view: View) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba
 
     if len(field.boxes):
         corners = cells.pixels(field.boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]] - 0.5)  # (N, 4, 2)
         width = float(np.clip(np.abs(corners[0, 2] - corners[0, 0]).min() * sheet.points / 25, 0.25, 0.8))
-        areas = PolyCollection(list(corners), facecolors=[to_rgba(colour, 0.4)], edgecolors=[to_rgba(colour, 0.9)])
+        areas = PolyCollection(
+            list(within(corners, view)), facecolors=[to_rgba(colour, 0.4)], edgecolors=[to_rgba(colour, 0.9)]
+        )
         areas.set(linewidths=width, zorder=1, gid="field")
         axes.add_collection(areas, autolim=False)
     if len(field.points):

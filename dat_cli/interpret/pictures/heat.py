@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dat_cli.data.geometry import View
 from dat_cli.interpret.explanation import Cells
 from dat_cli.interpret.pictures.canvas import LEFT, QUIET_TEXT, Sheet
 from dat_cli.interpret.pictures.writing import inches
@@ -34,13 +35,18 @@ def colours(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return painted
 
 
-def outlines(cells: Cells, chosen: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def outlines(cells: Cells, chosen: npt.NDArray[Any], view: View) -> npt.NDArray[Any]:
     """(N, 4, 2), the corners of the N cells that are chosen by a mask (H, W), in pixels."""
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]) * cells.step
-    return cells.centres[chosen][:, None] + corners
+    return within(cells.centres[chosen][:, None] + corners, view)
 
 
-def draw_cells(axes: Axes, cells: Cells, shares: npt.NDArray[Any], most: float) -> None:
+def within(corners: npt.NDArray[Any], view: View) -> npt.NDArray[Any]:
+    """Corners (..., 2) held inside of what the network is given: the first cells of DAT++ are centred on its border."""
+    return np.clip(corners, view.box[:2], view.box[2:])
+
+
+def draw_cells(axes: Axes, cells: Cells, shares: npt.NDArray[Any], most: float, view: View) -> None:
     """Cells coloured by their share, outlined.
 
     Args:
@@ -48,6 +54,7 @@ def draw_cells(axes: Axes, cells: Cells, shares: npt.NDArray[Any], most: float) 
         cells: Where the cells lie.
         shares: (H, W).
         most: The share that is drawn in the strongest colour.
+        view: What of the image the network is given.
     """
     from matplotlib.collections import PolyCollection
 
@@ -55,7 +62,7 @@ def draw_cells(axes: Axes, cells: Cells, shares: npt.NDArray[Any], most: float) 
     chosen = values >= _SEEN
     painted = colours(values[chosen])
     edges = np.concatenate([painted[:, :3], np.minimum(painted[:, 3:] + 0.1, 1)], axis=1)
-    squares = PolyCollection(list(outlines(cells, chosen)), facecolors=painted, edgecolors=edges, linewidths=0.4)
+    squares = PolyCollection(list(outlines(cells, chosen, view)), facecolors=painted, edgecolors=edges, linewidths=0.4)
     squares.set(zorder=1, gid="footprint")
     axes.add_collection(squares, autolim=False)
 

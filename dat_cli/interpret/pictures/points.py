@@ -105,6 +105,8 @@ def _draw_block(
     _draw_arrows(axes, starts, places, np.sqrt(areas) / 2 / sheet.points, groups, mean)
     draw_discs(axes, places, areas, groups, _outside(places, box))
     what = f"{len(chosen)} × {rows * columns} points" if len(chosen) > 1 else f"{rows * columns} points"
+    if not np.ptp(places, axis=0).any():
+        what += ", all here"
     sheet.caption(axes, (f"stage {block.stage}, block {block.block}", block.name), what)
 
 

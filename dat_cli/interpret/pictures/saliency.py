@@ -35,7 +35,7 @@ def draw_saliency(explanation: Explanation, photo: Image.Image, *, size: int) ->
     panels = (
         ("image", "image", "framed: what the network is given" if framed else ""),
         ("attention rollout", "rollout", "what all blocks attend to, whatever the class"),
-        ("weighted by gradients", "gradients", f"what speaks for {short(name, 30)}"),
+        ("weighted by gradients", "gradients", _speaks(explanation, short(name, 30))),
     )
     with drawing("saliency"):
         sheet = new_sheet(
@@ -55,6 +55,10 @@ def draw_saliency(explanation: Explanation, photo: Image.Image, *, size: int) ->
         _draw(gradient, explanation, explanation.saliency.gradient, sheet)
         explain_colours(sheet, 0, "relevance", "0", "each panel's strongest")
         return sheet.figure
+
+
+def _speaks(explanation: Explanation, name: str) -> str:
+    return f"what speaks for {name}" if explanation.saliency.gradient.any() else f"nothing speaks for {name}"
 
 
 def _draw(axes: Axes, explanation: Explanation, values: Array, sheet: Sheet) -> None:
