@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from dat_cli.cli.images import ImageCLI, images_first
 from dat_cli.cli.logs import is_first_process
-from dat_cli.cli.predict_output import Results, can_wait, format_of
+from dat_cli.cli.predict_output import Results, can_wait, format_of, saying_how_on
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.batches import Crops, PredictionData
 from dat_cli.run.copies import Copies
@@ -21,7 +23,7 @@ from dat_cli.run.load import load_model
 from dat_cli.run.part import Part
 from dat_cli.run.predict import Prediction
 from dat_cli.run.records import Format
-from dat_cli.run.resume import Remaining, go_on, refuse_to_overwrite
+from dat_cli.run.resume import Remaining
 from dat_cli.run.spool import Predictions
 
 _DECISIVE = ("top_k", "threshold", "flip", "crops", "trainer.precision")  # options that change what is found
@@ -48,6 +50,10 @@ class Predict(ImageCLI):
 
     command = "predict"
     usage = "dat predict PATH... [--weights WEIGHTS] [options]"
+
+    def __init__(self, args: list[str]) -> None:
+        with ExitStack() as self._held:  # what no other command may have until this one is done
+            super().__init__(args)
 
     def add_own_arguments(self, parser: LightningArgumentParser) -> None:
         """What to say of the images, and where."""
@@ -80,11 +86,11 @@ class Predict(ImageCLI):
         """Build the network and the images from the weights."""
         super().instantiate_classes()
         network, config = load_model(self.weights)
-        options = self.options
+        options, part = self.options, self.part
         self.classes = config.classes
         self.model = Prediction(network, temperature=config.temperature or 1.0, flip=options.flip)
         self.datamodule = PredictionData(
-            self.paths if self.part is None else Remaining(self.paths, self.part),
+            self.paths if part is None else Remaining(self.paths, lambda: part.done),
             config.preprocessing,
             batch_size=options.batch_size,
             num_workers=options.num_workers,
@@ -120,11 +126,10 @@ class Predict(ImageCLI):
             return None
         decisive = {name.rpartition(".")[2]: self.options.get(name) for name in _DECISIVE}
         config = sha256(json.dumps(self.weights.config.to_dict(), sort_keys=True).encode()).hexdigest()
-        made_by = {"weights": self.weights.sha256, "configuration": config, **decisive}
+        copies = None if self.copies is None else os.path.realpath(self.copies)
+        made_by = {"weights": self.weights.sha256, "configuration": config, "save_images": copies, **decisive}
         part = Part.beside(self.output, batch_size=self.options.batch_size, made_by=made_by)
         if is_first_process():
-            if self.options.resume:
-                go_on(part, self.paths)
-            else:
-                refuse_to_overwrite(part)
+            self._held.enter_context(part.claimed(self.paths, resume=self.options.resume))
+            self._held.enter_context(saying_how_on(part))
         return part

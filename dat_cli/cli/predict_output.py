@@ -46,31 +46,22 @@ class Results:
 
     @contextmanager
     def sink(self, trainer: Trainer) -> Iterator[RecordWriter | Part]:
-        """What a process writes to; at the end the first one sees to it that results are where they belong.
-
-        Raises:
-            StoppedError: The command was stopped, and says how to go on.
-        """
-        try:
-            with ExitStack() as opened:
-                part = self.part
-                if part is None and trainer.world_size > 1:  # each process needs a file to write to
-                    prefix = "dat-predict-"
-                    of_first = trainer.is_global_zero
-                    folder = opened.enter_context(tempfile.TemporaryDirectory(prefix=prefix)) if of_first else ""
-                    part = Part(Path(folder, "results"))
-                if part is None:
-                    with self._stream() as writer:
-                        yield writer
-                    self.written, self.failed = writer.written, writer.failed
-                    return
-                yield part
-                if trainer.is_global_zero:
-                    self._finish(part)
-        except BaseException as error:
-            if self.part is not None and trainer.is_global_zero:
-                _say_how_on(self.part, error)
-            raise
+        """What a process writes to; at the end the first one sees to it that results are where they belong."""
+        with ExitStack() as opened:
+            part = self.part
+            if part is None and trainer.world_size > 1:  # each process needs a file to write to
+                prefix = "dat-predict-"
+                of_first = trainer.is_global_zero
+                folder = opened.enter_context(tempfile.TemporaryDirectory(prefix=prefix)) if of_first else ""
+                part = Part(Path(folder, "results"))
+            if part is None:
+                with self._stream() as writer:
+                    yield writer
+                self.written, self.failed = writer.written, writer.failed
+                return
+            yield part
+            if trainer.is_global_zero:
+                self._finish(part)
 
     def _finish(self, part: Part) -> None:
         self.written, self.failed = part.count()
@@ -79,7 +70,7 @@ class Results:
             return
         with self._stream() as writer:
             part.copy_to(writer)
-        part.remove()
+        part.discard()
 
     @contextmanager
     def _stream(self) -> Iterator[RecordWriter]:
@@ -97,6 +88,27 @@ class StoppedError(DatError):
         what = f"{_STOPPED[exit_code]}; results so far are in {printable(place)}"
         super().__init__(what, hint="go on with the same command and --resume true")
         self.exit_code = exit_code
+
+
+@contextmanager
+def saying_how_on(part: Part) -> Iterator[None]:
+    """Say of what ends before all is done how to go on, if something is done.
+
+    Raises:
+        StoppedError: A signal ended it.
+    """
+    try:
+        yield
+    except UsageError:  # the same command would not go on
+        raise
+    except BaseException as error:
+        if part.is_empty():
+            raise
+        stop = INTERRUPTED if isinstance(error, KeyboardInterrupt) else getattr(error, "code", None)
+        if isinstance(stop, int) and stop in _STOPPED:
+            raise StoppedError(stop, part.place) from None
+        _log.info("results so far are in %s; go on with the same command and --resume true", printable(part.place))
+        raise
 
 
 def format_of(given: Format | None, output: str | None) -> Format:
@@ -136,13 +148,3 @@ def can_wait(output: Path) -> bool:
     if reason:
         raise UsageError(f"output {str(output)[-200:]!r} cannot be written ({reason})")
     return True
-
-
-def _say_how_on(part: Part, error: BaseException) -> None:
-    if part.is_empty():
-        part.remove()
-        return
-    code = error.code if isinstance(error, SystemExit) else INTERRUPTED if isinstance(error, KeyboardInterrupt) else 0
-    if isinstance(code, int) and code in _STOPPED:
-        raise StoppedError(code, part.place) from None
-    _log.info("results so far are in %s; go on with the same command and --resume true", printable(part.place))

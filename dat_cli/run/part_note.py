@@ -1,15 +1,15 @@
-"""What made the results that are not whole yet, beside them on the disk; and that one command alone writes them."""
+"""What made the results that are not whole yet, beside them on the disk."""
 
 from __future__ import annotations
 
-import errno
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from dat_cli.data.walk import printable
-from dat_cli.errors import DatError, UsageError
+from dat_cli.errors import UsageError
 from dat_cli.whole import whole_file
 
 
@@ -56,19 +56,24 @@ class Note:
         with whole_file(place) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
+    def refuse_others(self, made_by: Mapping[str, Any], part: Path) -> None:
+        """See to it that what goes on is what began.
 
-def lock(stream: IO[Any], place: Path) -> None:
-    """Keep other commands from writing a file for as long as this process has it open, and open once.
+        Args:
+            made_by: What would decide the results now.
+            part: What this is the note of.
 
-    Raises:
-        DatError: One does.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        return
-    try:
-        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which workers that outlive us would hold
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise DatError(f"another command is writing {printable(place)}", hint="wait for it, or stop it") from error
+        Raises:
+            UsageError: Something else would.
+        """
+        for name in sorted({*self.made_by, *made_by}):
+            before, now = self.made_by.get(name), made_by.get(name)
+            if before != now:
+                raise UsageError(
+                    f"{printable(part)} was made {_said(name, before)}, not {_said(name, now)}",
+                    hint="give what it was made with, or remove it to begin anew",
+                )
+
+
+def _said(name: str, value: object) -> str:
+    return f"without {name}" if value is None else f"with {name} {printable(str(value))[:64]}"

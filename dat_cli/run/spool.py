@@ -55,7 +55,7 @@ class Predictions(Callback):
             return
         if trainer.is_global_zero:
             self.part.begin(trainer.world_size)
-        self.part.place, self.part.done = trainer.strategy.broadcast((self.part.place, self.part.done))
+        self.part.agree(trainer.strategy.broadcast)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Open what this process writes to."""
@@ -97,8 +97,7 @@ class Predictions(Callback):
         self.teardown(trainer, pl_module, "predict")
         trainer.strategy.barrier("written")
         if trainer.is_global_zero:
-            with self.part.place.open("r+b") as file:
-                self.part.gather(file)
+            self.part.gather()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Close what this process writes to, also after a failure."""

@@ -268,7 +268,8 @@ def test_an_interrupted_run_goes_on_without_doing_anything_twice(
     before = {path: path.read_bytes() for path in Path().glob("names*")}
     for wrong, said in (
         ([], "has results of a prediction that was interrupted; go on with --resume true"),
-        (["--resume", "true", "--top_k", "3"], "was made with top_k 5, not top_k 3"),
+        (["--resume", "true", "--top_k", "3"], "was made with top_k 5, not with top_k 3"),
+        (["--resume", "true", "--save_images", "copies"], "was made without save_images, not with save_images "),
     ):
         assert main([*args, f"names.{suffix}", *wrong]) == 2
         assert said in capsys.readouterr().err.splitlines()[-1]
@@ -292,6 +293,34 @@ def test_an_interrupted_run_goes_on_without_doing_anything_twice(
 def test_what_ends_before_the_first_result_leaves_nothing(run_folder: str, interrupted: Any) -> None:
     assert interrupted(["predict", "photos", "--weights", run_folder, "--output", "names.csv"], batches=0) == 130
     assert [path.name for path in Path().iterdir()] == ["photos"]
+
+
+@pytest.mark.usefixtures("photos")
+def test_no_other_command_has_the_output_from_before_the_network_is_loaded(
+    run_folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    args = ["predict", "photos", "--weights", run_folder, "--output", "names.csv"]
+    Path("names.csv.part").touch()  # of a command that has not written its first results
+    Path("names.csv.part.json").touch()
+
+    def load_model(_: object) -> None:
+        pytest.fail("the network was loaded")
+
+    monkeypatch.setattr("dat_cli.cli.predict.load_model", load_model)
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, "names.csv.part.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        for resume in ("true", "false"):
+            assert main([*args, "--resume", resume]) == 1
+            said = capsys.readouterr().err.splitlines()[1:]
+            assert said == [
+                f"dat: error: another command is writing {Path.cwd()}/names.csv.part; wait for it, or stop it"
+            ]
+            assert len(list(Path().glob("names.csv.part*"))) == 3
+        other.communicate("\n")
 
 
 def _started(args: list[str]) -> subprocess.Popen[str]:
