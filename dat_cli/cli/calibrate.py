@@ -27,6 +27,7 @@ from dat_cli.train.calibration import Calibration, calibrate
 from dat_cli.train.callbacks.run_folder import CONFIG
 from dat_cli.train.logits import LogitsCollector
 from dat_cli.weights import read_tensors, write_weights
+from dat_cli.weights.files import read_header
 from dat_cli.weights.header import sha256_of
 from dat_cli.weights.layout import is_layout, is_weights_file
 from dat_cli.whole import whole_file
@@ -71,7 +72,7 @@ class Calibrate(Measure):
         self.target = _target(self.weights, self.options.output)
 
     def calibrate(self, **kwargs: Any) -> None:
-        """Measure on the validation images, fit, write and tell.
+        """Measure on the validation images, fit, tell, and write what they determine.
 
         Raises:
             DatError: The weights were replaced meanwhile, or the result cannot be written.
@@ -82,25 +83,36 @@ class Calibrate(Measure):
         if not self.trainer.is_global_zero:
             return
         found = calibrate(collector.logits, collector.labels)
-        if not found.determined:
-            log.warning("all %d images are given their class, which says nothing about certainty: 1", found.images)
-        elif found.images < _FEW:
-            log.warning("%d images are few: the temperature is a guess", found.images)
         source = hide_secrets(self.options.data.source)
         if self.options.format == "json":
             print_json(calibration_as_json(self.weights, source, found))
         else:
             print_calibration(self.weights, source, found)
+        if not found.determined:
+            log.warning(
+                "all %d images are given their class, which says nothing about certainty: nothing is written, "
+                "and %s stays as it is",
+                found.images,
+                printable(self.weights.name),
+            )
+            return
+        if found.images < _FEW:
+            log.warning("%d images are few: the temperature is a guess", found.images)
         if not self.options.trainer.fast_dev_run:
             self._write(found.temperature)
             self._write_diagram(found)
 
     def _write(self, temperature: float) -> None:
-        tensors = read_tensors(self.weights.path)
+        tensors, others = read_tensors(self.weights.path), self._metadata_of_others()
         if sha256_of(self.weights.path) != self.weights.sha256:
             raise DatError(f"{self.weights.name} changed while it was measured", hint="calibrate again")
-        write_weights(self.target, tensors, replace(self.weights.config, temperature=temperature))
+        write_weights(self.target, tensors, replace(self.weights.config, temperature=temperature), others=others)
         log.info("temperature %g written into %s", temperature, self.target)
+
+    def _metadata_of_others(self) -> dict[str, str]:
+        if self.target.resolve() != self.weights.path.resolve():
+            return {}
+        return read_header(self.target).metadata
 
     def _write_diagram(self, found: Calibration) -> None:
         asked: str | None = self.options.report

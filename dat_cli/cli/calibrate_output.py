@@ -13,7 +13,7 @@ from dat_cli.train.calibration import Calibration
 
 def print_calibration(weights: Weights, source: str, found: Calibration) -> None:
     """Print a table: before and after."""
-    facts = f"{found.images} images, top-1 {found.accuracy:.2%}, temperature {found.temperature:.4f}"
+    facts = f"{found.images} images, top-1 {found.accuracy:.2%}, {_temperature(found)}"
     both = [found.before, found.after]
     error = ["calibration error", *(f"{of.ece:.2%}" if of else "-" for of in both)]
     loss = ["negative log-likelihood", *(f"{of.nll:.4f}" if of else "-" for of in both)]
@@ -29,10 +29,14 @@ def calibration_as_json(weights: Weights, source: str, found: Calibration) -> di
         "source": source,
         "images": found.images,
         "val_acc1": found.accuracy,
-        "temperature": found.temperature,
+        "temperature": found.temperature if found.determined else None,
         "before": _reliability(found.before),
         "after": _reliability(found.after) if found.after else None,
     }
+
+
+def _temperature(found: Calibration) -> str:
+    return f"temperature {found.temperature:.4f}" if found.determined else "no temperature"
 
 
 def _reliability(of: Reliability) -> dict[str, Any]:

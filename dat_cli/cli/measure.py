@@ -79,17 +79,26 @@ class Measure(DatCLI):
         self.options.weights = reference
 
     def before_instantiate_classes(self) -> None:
-        """Take network, classes and preprocessing from the weights, once a report has its place."""
+        """Take network, classes and preprocessing from the weights, once a report has its place.
+
+        Raises:
+            UsageError: The weights know fewer than two classes, or an option contradicts them.
+        """
         if self.options.report is not None:
             report_folder(self.options.report)
         self.weights = find_weights(self.options.weights, owner=self.options.owner)
+        classes = list(self.weights.config.classes)
+        if len(classes) < 2:
+            raise UsageError(
+                f"{self.weights.name} knows one class alone, so that there is nothing to measure",
+                hint="train with at least two",
+            )
         trained_on = self.weights.config.trained_on
         if "data.source" not in self.given and trained_on not in (None, self.options.data.source):
             raise UsageError(
                 f"{self.weights.name} was trained on {trained_on!r}, which could be anywhere",
                 hint="pass the images with --data.source DIR",
             )
-        classes = list(self.weights.config.classes)
         if "data.classes" in self.given and self.options.data.classes not in (None, classes):
             raise UsageError(
                 f"data.classes are not those of {self.weights.name}", hint="leave them out: weights know their classes"

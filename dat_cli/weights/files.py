@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dat_cli.errors import WeightsError
 from dat_cli.weights.config import WeightsConfig
 from dat_cli.weights.problems import existing_file, unreadable
-from dat_cli.whole import whole_file
+from dat_cli.whole import remove_abandoned, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,13 +22,21 @@ METADATA_KEY = "dat"
 _UNREADABLE = (OSError, OverflowError, RuntimeError, TypeError, ValueError)  # of shapes that no machine can hold
 
 
-def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: WeightsConfig) -> None:
+def write_weights(
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    config: WeightsConfig,
+    *,
+    others: Mapping[str, str] | None = None,
+) -> None:
     """Write a self-contained weights file; an older one stays whole until the new one is on the disk.
 
     Args:
         path: File to write, ending in ``.safetensors``.
         tensors: Tensors by the network's own names, on any device.
         config: What the file says about itself.
+        others: Entries for programs other than ours, such as the metadata of a file that is rewritten. Several entries
+            have no order of their own: without any, equal weights are equal bytes.
 
     Raises:
         DatError: The disk is full or the folder cannot be written to.
@@ -36,7 +44,8 @@ def write_weights(path: Path | str, tensors: Mapping[str, Tensor], config: Weigh
     """
     from safetensors.torch import save_file
 
-    metadata = {METADATA_KEY: json.dumps(config.to_dict())}  # one entry: safetensors writes several in any order
+    metadata = {**(others or {}), METADATA_KEY: json.dumps(config.to_dict())}
+    remove_abandoned(Path(path))
     with whole_file(Path(path)) as temporary:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
 

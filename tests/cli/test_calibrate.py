@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from dat_cli.data.module import ImageDataModule
 from dat_cli.run.load import load_model
 from dat_cli.train.calibration import calibrate
 from dat_cli.weights import read_config, read_tensors, write_weights
+from dat_cli.weights.files import read_header
 
 FEW = ["--trainer.limit_val_batches", "2", "--data.batch_size", "24", "--trainer.accelerator", "cpu"]
 
@@ -37,6 +39,8 @@ def test_the_temperature_is_written_into_the_weights_and_used_by_predict(
 ) -> None:
     before = read_config(run / "best.safetensors")
     tensors = read_tensors(run / "best.safetensors")
+    write_weights(run / "best.safetensors", tensors, before, others={"note": "mine", "format": "pt"})
+    (run / "best.safetensors").chmod(0o600)
     Image.fromarray((load_digits().images[0] * 15).astype("uint8")).save(tmp_path / "zero.png")
     predict = ["predict", str(tmp_path / "zero.png"), "--weights", str(run), "--format", "json"]
     assert main(predict) == 0
@@ -46,6 +50,9 @@ def test_the_temperature_is_written_into_the_weights_and_used_by_predict(
     after = read_config(run / "best.safetensors")
     assert after.temperature is not None
     assert after.to_dict() == {**before.to_dict(), "temperature": after.temperature}
+    metadata = read_header(run / "best.safetensors").metadata
+    assert {**metadata, "dat": ""} == {"note": "mine", "format": "pt", "dat": ""}
+    assert (run / "best.safetensors").stat().st_mode & 0o777 == 0o600
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in read_tensors(run / "best.safetensors").items())
     assert "48 images, top-1 " in output.out
     assert f"temperature {after.temperature:.4f}" in output.out
@@ -121,6 +128,22 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     assert sorted(entry.name for entry in run.rglob("*")) == names
 
 
+def test_images_that_say_nothing_about_certainty_leave_the_weights_as_they_are(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(read_config(run / "best.safetensors"), temperature=1.7)
+    write_weights(run / "best.safetensors", read_tensors(run / "best.safetensors"), config)
+    found = calibrate(5 * torch.eye(3), torch.arange(3))
+    monkeypatch.setattr("dat_cli.cli.calibrate.calibrate", lambda *_: found)
+    assert main(["calibrate", "--weights", str(run), *FEW, "--format", "json"]) == 0
+    output = capfd.readouterr()
+    assert json.loads(output.out)["temperature"] is None
+    assert "nothing is written" in output.err
+    assert "best.safetensors stays as it is" in output.err
+    assert read_config(run / "best.safetensors").temperature == 1.7
+    assert not (run / "val").exists()
+
+
 def test_weights_that_change_meanwhile_are_left_alone(
     run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +157,16 @@ def test_weights_that_change_meanwhile_are_left_alone(
     assert main(["calibrate", "--weights", str(run), *FEW]) == 1
     assert "changed while it was measured; calibrate again" in capfd.readouterr().err
     assert read_config(run / "best.safetensors").temperature is None
+
+
+@pytest.mark.parametrize("command", ["calibrate", "validate", "test"])
+def test_weights_that_know_one_class_alone_have_nothing_to_measure(
+    command: str, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "one.safetensors"
+    write_weights(weights, {}, replace(read_config(run / "best.safetensors"), classes=("cat",)))
+    assert main([command, "--weights", str(weights), "--data.source", str(tmp_path)]) == 2
+    assert "one.safetensors knows one class alone, so that there is nothing to measure" in capfd.readouterr().err
 
 
 def test_two_processes_find_the_temperature_of_one(
