@@ -12,7 +12,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dat_cli.data.walk import printable
+from dat_cli.data.walk import printable, unicode
 from dat_cli.errors import UsageError
 from dat_cli.whole import whole_file
 
@@ -89,7 +89,7 @@ def _npy(path: Path, names: Path, size: int) -> Iterator[Write]:
         def write(paths: Sequence[str], vectors: Vectors) -> None:
             nonlocal rows
             file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
-            for name in map(_unicode, paths):  # some versions of Python leave a carriage return, which ends a row, bare
+            for name in map(unicode, paths):  # some versions of Python leave a carriage return, which ends a row, bare
                 (quoted if "\r" in name else table).writerow([name])
             rows += len(paths)
 
@@ -111,7 +111,7 @@ def _parquet(path: Path, size: int, facts: dict[str, str]) -> Iterator[Write]:
     pending: list[tuple[Sequence[str], Vectors]] = []
 
     def flush() -> None:
-        names = [_unicode(path) for paths, _ in pending for path in paths]
+        names = [unicode(path) for paths, _ in pending for path in paths]
         numbers = np.concatenate([np.empty((0, size), np.float32), *(vectors for _, vectors in pending)])
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1), pa.float32()), size)
         writer.write_table(pa.table([pa.array(names, pa.string()), vectors], schema=schema))
@@ -134,8 +134,3 @@ def _is_ours(names: Path) -> bool:
             return file.readline(len(_HEADER) + 2).strip() == _HEADER
     except (OSError, ValueError):
         return False
-
-
-def _unicode(text: str) -> str:
-    r"""``text`` as valid Unicode: a byte of a file's name that is no UTF-8 is ``\xe9``."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
