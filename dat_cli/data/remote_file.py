@@ -214,7 +214,7 @@ def _judge(error: Exception) -> tuple[str, float | None]:
     """What to say, and the seconds that the server asks to wait, 0 where it does not; None: asking again is no use."""
     if isinstance(error, HTTPError):
         error.close()
-        said = f"the server answered {error.code} ({printable(str(error.reason))[:80].lower()})"
+        said = f"the server answered {error.code} ({_in_one_line(str(error.reason), 80).lower()})"
         if error.code not in (408, 429) and error.code < 500:
             return said, None
         after = error.headers.get("Retry-After", "") if error.headers else ""
@@ -224,7 +224,11 @@ def _judge(error: Exception) -> tuple[str, float | None]:
     if isinstance(reason, TimeoutError):
         return "the server did not answer in time", 0.0
     words = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason) or type(reason).__name__
-    return printable(words)[:200].lower(), 0.0
+    return _in_one_line(words, 200).lower(), 0.0
+
+
+def _in_one_line(words: str, most: int) -> str:
+    return printable(" ".join(words.split()))[:most]
 
 
 def _ask(url: str, headers: dict[str, str]) -> HTTPResponse:
@@ -233,7 +237,7 @@ def _ask(url: str, headers: dict[str, str]) -> HTTPResponse:
     try:
         answer = _opener().open(Request(url, headers=plain), timeout=_SILENCE)  # noqa: S310 - see _checked and _opener
     except ValueError as error:  # of a redirection, whose address nobody has checked
-        raise _refused(url, f"the server leads elsewhere: {printable(str(error))[:100]}") from error
+        raise _refused(url, f"the server leads elsewhere: {_in_one_line(str(error), 100)}") from error
     if not isinstance(answer, HTTPResponse):
         raise _refused(url, "the server leads to what is no web server")
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Literal, NamedTuple, TypeAlias
@@ -14,13 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.machine import default_workers
-from dat_cli.data.open_image import open_image
+from dat_cli.data.open_image import STANDARD_INPUT, Fetch, open_image, piped
+from dat_cli.data.shard_addresses import is_remote
 from dat_cli.data.transforms import crops_transform, eval_transform
 from dat_cli.data.workers import outlive_signals
 from dat_cli.errors import DataError, HubError
 
 Crops: TypeAlias = Literal[1, 5]
 
+_AT_ONCE = 8  # addresses that one process asks for; each may keep 128 MiB in memory
 _ENOUGH = 1000  # images; more do not want more workers
 
 
@@ -88,6 +91,8 @@ class PredictionData(LightningDataModule):
 class Decode(Dataset[Decoded]):
     """A data set whose keys are the files themselves, so that their list need not exist anywhere.
 
+    What came on standard input goes with it to the processes that decode, which have none.
+
     Args:
         preprocessing: How a picture becomes the network's input.
         crops: How many parts of it become inputs.
@@ -97,11 +102,28 @@ class Decode(Dataset[Decoded]):
         self.transform: Callable[[Image.Image], Tensor] = (
             eval_transform(preprocessing) if crops == 1 else crops_transform(preprocessing)
         )
+        self._piped = piped()
 
     def __getitem__(self, file: File) -> Decoded:
         """The file's image (crops, C, H, W), or the file with what is wrong with it."""
+        return self._decoded(file, None)
+
+    def __getitems__(self, files: list[File]) -> list[Decoded]:
+        """Those of a batch, whose addresses are asked for at the same time."""
+        addresses = (file.path for file in files if is_remote(file.path))
+        asked = deque(map(Fetch, islice(addresses, _AT_ONCE)))
+        decoded = []
+        for file in files:
+            fetch = asked.popleft() if is_remote(file.path) else None
+            decoded.append(self._decoded(file, fetch))
+            if fetch is not None:
+                asked.extend(map(Fetch, islice(addresses, 1)))
+        return decoded
+
+    def _decoded(self, file: File, fetch: Fetch | None) -> Decoded:
         try:
-            views = self.transform(open_image(file.path))
+            known = fetch.result() if fetch is not None else self._piped if file.path == STANDARD_INPUT else None
+            views = self.transform(open_image(file.path, known))
             return file, views if views.dim() == 4 else views[None]
         except (DataError, HubError) as error:
             return file._replace(error=error.message), None

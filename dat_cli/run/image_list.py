@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import sys
@@ -51,7 +52,8 @@ class ListedImages:
                     number, position = number + 1, position + len(line)
                     if len(line) > _LONGEST:
                         raise DataError(f"line {number} of {self.name} is too long for a path or an address")
-                    if path := os.fsdecode(line.rstrip(b"\r\n")):
+                    name = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                    if path := os.fsdecode(name.rstrip(b"\r\n")):
                         yield f".{os.sep}{path}" if path == STANDARD_INPUT else path
         except (OSError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or str(error)).lower()

@@ -51,7 +51,7 @@ class ImagePaths:
             raise DataError("an image and a list cannot both come on standard input", hint="write one to a file")
         for argument in arguments:
             if argument == STANDARD_INPUT:
-                standard_input()  # before there are processes that decode, which have none
+                standard_input()  # before there are processes that decode, see Decode
             elif is_remote(argument):
                 RemoteFile(argument)  # refuses what is no address
         self.lines = None if listed is None else ListedImages(listed)

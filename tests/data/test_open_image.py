@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +95,22 @@ def test_a_server_that_says_nothing_costs_no_more_than_its_time(monkeypatch: pyt
         with pytest.raises(HubError, match=r"it takes longer than 0\.2 seconds"):
             open_image(f"http://127.0.0.1:{silent.getsockname()[1]}/slow.jpg")
     assert time.monotonic() - started < 5
+
+
+def test_what_a_server_says_is_shown_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as strange:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = strange.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(b"220 mail.example  ready\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(HubError, match=r"/a\.jpg: 220 mail\.example ready;"):
+            open_image(f"http://127.0.0.1:{strange.getsockname()[1]}/a.jpg")
 
 
 def test_an_empty_standard_input_and_one_that_is_no_image_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def test_an_address_that_is_none_is_refused_before_anything_is_done() -> None:
 @pytest.mark.usefixtures("photos")
 @pytest.mark.parametrize("listed", ["list.txt", "-"])
 def test_a_list_gives_its_lines_as_they_stand_after_the_arguments(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = b"gone.jpg\r\n\nphotos/*.jpg\nhttps://example.org/a.jpg\ncaf\xe9.jpg\n-\ngone.jpg"
+    lines = b"\xef\xbb\xbfgone.jpg\r\n\nphotos/*.jpg\nhttps://example.org/a.jpg\ncaf\xe9.jpg\n-\ngone.jpg"
     Path("list.txt").write_bytes(lines)
     pipe_in(monkeypatch, lines)
     images = ImagePaths(["photos/a.jpg"], listed=listed)
