@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -12,6 +11,7 @@ from dat_cli.data.shard_addresses import is_remote
 from dat_cli.data.walk import printable
 from dat_cli.errors import UsageError
 from dat_cli.interpret.pictures.canvas import is_ours
+from dat_cli.whole import cut_to_bytes
 
 _LONGEST_NAME = 180  # bytes, of 255 that file systems take
 
@@ -63,4 +63,4 @@ def _stem(source: str) -> str:
         return "stdin"
     stem = (PurePosixPath(unquote(urlsplit(source).path)).stem or "image") if is_remote(source) else Path(source).stem
     stem = "".join("_" if char in "/\\\0" or not char.isprintable() else char for char in stem)
-    return os.fsencode(stem)[:_LONGEST_NAME].decode(errors="ignore")
+    return cut_to_bytes(stem, _LONGEST_NAME)

@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from dat_cli.catalog import Preprocessing, get_variant
 from dat_cli.data.batch import PADDING, Batch
+from dat_cli.data.walk import printable
 from dat_cli.errors import UsageError
 from dat_cli.models import create_model
 from dat_cli.report.findings import Findings
@@ -52,7 +53,7 @@ class Classification(LightningModule):
 
     Raises:
         ModelError: There is no such architecture, or it cannot take such images.
-        UsageError: A number is out of its range.
+        UsageError: A number is out of its range, or there is only one class.
         WeightsError: A weights file could not say this about itself, such as the name of a class.
     """
 
@@ -79,6 +80,10 @@ class Classification(LightningModule):
             if value is not None and not 0 <= value < 1:
                 raise UsageError(f"model.{name} is {value}, not a number from 0 to below 1")
         channels, height, width = preprocessing.input_size
+        if len(classes) < 2:
+            raise UsageError(
+                f"there is only one class, {printable(classes[0])}", hint="a classifier needs at least two"
+            )
         self.arch = arch
         self.classes = tuple(classes)
         self.preprocessing = preprocessing

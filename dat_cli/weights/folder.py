@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dat_cli.errors import DatError, UsageError
 from dat_cli.weights.layout import CARD, CONFIG, is_weights_file
+from dat_cli.whole import temporary_name
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def layout_folder(out: Path) -> Iterator[Path]:
     place = Path(os.path.realpath(out))  # a link stays a link
     _check_replaceable(out, place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name[:100]}.{os.getpid()}.tmp")
+    temporary = temporary_name(place)
     former = temporary.with_suffix(".old")
     try:
         temporary.mkdir()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dat_cli.cli.options import PlainParser
 from dat_cli.cli.output import talk
 from dat_cli.errors import DataError, UsageError
+from dat_cli.whole import cut_to_bytes
 
 if TYPE_CHECKING:
     from dat_cli.data.samples import Samples, Source
@@ -114,7 +115,7 @@ def _whole_folder(out: Path) -> Iterator[Path]:
     place = Path(os.path.realpath(out))
     place.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own: one that was killed leaves its folder behind, and numbers of processes come again.
-    temporary = Path(tempfile.mkdtemp(".tmp", f".{place.name[:100]}.", place.parent))
+    temporary = Path(tempfile.mkdtemp(".tmp", f".{cut_to_bytes(place.name, 80)}.", place.parent))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())  # only its owner may read what mkdtemp makes
