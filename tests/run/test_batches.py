@@ -16,6 +16,7 @@ from PIL import Image
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.data import open_image as module
+from dat_cli.data import remote_file
 from dat_cli.data.open_image import standard_input
 from dat_cli.run.batches import Decode, File
 
@@ -49,6 +50,7 @@ def test_processes_that_are_started_anew_have_what_came_on_standard_input(
 
 def test_slow_servers_of_a_batch_are_waited_for_together(png: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_SECONDS", 1.0)
+    monkeypatch.setattr(remote_file, "_ATTEMPTS", 1)  # threads end with the test
     good = hub.serve("/a.png", png.read_bytes())
     with socket.create_server(("127.0.0.1", 0)) as silent:
         slow = f"http://127.0.0.1:{silent.getsockname()[1]}/slow.png"
