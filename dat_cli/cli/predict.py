@@ -116,7 +116,7 @@ class Predict(ImageCLI):
         if results.failed:
             raise DatError(f"{results.failed} of {results.written} images could not be read")
         if copies and copies[0].failed:
-            raise DatError(f"{copies[0].failed} images could not be read a second time, and have no copy")
+            raise DatError(f"{copies[0].failed} images have no copy")
 
     def _part(self) -> Part | None:
         """Where results stand until they are whole, with what an earlier run has left there."""
