@@ -104,7 +104,7 @@ class Predict(ImageCLI):
             DatError: Some images could not be read; all others were written.
         """
         options = self.options
-        results = Results(self.output, self.format, self.part)
+        results = Results(self.output, self.format, self.part, batch_size=options.batch_size)
         with results.sink(self.trainer) as sink:
             predictions = Predictions(sink, self.classes, top_k=options.top_k, threshold=options.threshold)
             copies: list[Copies] = []

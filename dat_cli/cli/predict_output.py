@@ -35,12 +35,21 @@ class Results:
         output: The file that they are for; None for standard output.
         format: How they are written.
         part: Where they stand until they are whole; None where they are written as they come.
+        batch_size: Images in a batch, which processes do in turn.
     """
 
-    def __init__(self, output: Path | None, format: Format, part: Part | None) -> None:  # noqa: A002 - the option's name
+    def __init__(
+        self,
+        output: Path | None,
+        format: Format,  # noqa: A002 - the option's name
+        part: Part | None,
+        *,
+        batch_size: int,
+    ) -> None:
         self.output = output
         self.format = format
         self.part = part
+        self.batch_size = batch_size
         self.written = 0
         self.failed = 0
 
@@ -53,7 +62,7 @@ class Results:
                 prefix = "dat-predict-"
                 of_first = trainer.is_global_zero
                 folder = opened.enter_context(tempfile.TemporaryDirectory(prefix=prefix)) if of_first else ""
-                part = Part(Path(folder, "results"))
+                part = Part(Path(folder, "results"), batch_size=self.batch_size)
             if part is None:
                 with self._stream() as writer:
                     yield writer

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from dat_cli.data.walk import printable
-from dat_cli.errors import UsageError
+from dat_cli.errors import DatError, UsageError
 from dat_cli.run.part_lock import locked
 from dat_cli.run.part_note import Note
 from dat_cli.run.part_shares import Shares
@@ -37,7 +37,7 @@ class Part:
         done: Images at the beginning that are not to be done again.
     """
 
-    def __init__(self, place: Path, *, batch_size: int = 1, made_by: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, place: Path, *, batch_size: int, made_by: Mapping[str, Any] | None = None) -> None:
         self.place = place
         self.done = 0
         self._note = Note(dict(made_by or {}), batch_size)
@@ -105,9 +105,9 @@ class Part:
         """Put together what all processes have written.
 
         Raises:
-            DatError: The file of one is gone.
+            DatError: The file of one is gone, or not all of them fit together.
         """
-        self._gather(self._note)
+        self._gather(self._note, all_done=True)
 
     def copy_to(self, writer: RecordWriter) -> None:
         """Write all results once more, in another form."""
@@ -156,9 +156,11 @@ class Part:
         self.done = keep_whole_batches(self.place, paths, self._note.batch_size)
         _log.info("going on after %d images in %s", self.done, printable(self.place))
 
-    def _gather(self, note: Note) -> None:
+    def _gather(self, note: Note, *, all_done: bool = False) -> None:
         if note.processes > 1:
             with self.place.open("r+b") as file:
-                self._shares.gather(file, note)
+                taken = self._shares.gather(file, note)
+            if all_done and taken != sum(share.stat().st_size for share in self._shares.found()):
+                raise DatError("some processes have written more images than others before them", hint="begin anew")
             replace(note, processes=1, after=0).write(self._note_place)
         self._shares.remove()

@@ -36,7 +36,7 @@ class Shares:
         for rank in range(processes):
             self.of(rank).touch()
 
-    def gather(self, file: BufferedRandom, note: Note) -> None:
+    def gather(self, file: BufferedRandom, note: Note) -> int:
         """Put them, batch after batch in turn, behind what was in the part before, up to the first that is missing.
 
         It can be done again when it was interrupted.
@@ -44,6 +44,9 @@ class Shares:
         Args:
             file: The part, open for reading and writing.
             note: How many there are, and how they were written.
+
+        Returns:
+            Bytes that were put there.
 
         Raises:
             DatError: One is gone.
@@ -65,6 +68,7 @@ class Shares:
                     break
         file.flush()
         os.fsync(file.fileno())
+        return file.tell() - note.after
 
     def found(self) -> Iterator[Path]:
         """Those that are there, whoever left them."""
