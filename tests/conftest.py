@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -19,6 +19,7 @@ from dat_cli.cli.main import main
 
 SMALL = ["--config", "tiny", "--data.image_size", "32", "--data.batch_size", "8"]
 FEW_BATCHES = ["--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
+GOLDEN = Path(__file__).parent / "golden"
 NOBODY_LISTENS = "http://127.0.0.1:9"
 
 
@@ -29,6 +30,17 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ["fit", *SMALL, *FEW_BATCHES, "--trainer.max_epochs", "2", "--output_dir", str(runs), "--name", "small"]
     assert main(command) == 0
     return runs / "small" / "version_0"
+
+
+@pytest.fixture(scope="session")
+def fill() -> Any:
+    """The module that draws the tensors and images of the golden cases."""
+    spec = spec_from_file_location("fill", GOLDEN / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

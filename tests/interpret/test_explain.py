@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 Plant = Callable[..., DAT]
 
 
-def _load_fill() -> Any:
-    spec = spec_from_file_location("fill", GOLDEN / "fill.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fill = _load_fill()
-
-
 @pytest.mark.parametrize("name", ["dat_tiny_224", "dat_pp_tiny_256x320"])
-def test_positions_in_the_json_are_those_of_the_authors(name: str) -> None:
+def test_positions_in_the_json_are_those_of_the_authors(fill: Any, name: str) -> None:
     numbers = np.load(GOLDEN / f"{name}.npz")
     meta = json.loads(str(numbers["meta"]))
     variant = VARIANTS["dat_tiny" if meta["version"] == "v1" else "dat_pp_tiny"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,6 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = WeightsConfig("dat_tiny", CLASSES, PREPROCESSING, model_args={"img_size": 32})
     write_weights(folder / "best.safetensors", network.state_dict(), config)
     return folder
-
-
-@pytest.fixture(scope="session")
-def fill() -> Any:
-    """The module that draws the tensors and images of the golden cases."""
-    spec = spec_from_file_location("fill", GOLDEN / "fill.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
