@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_wandb_writes_offline_and_nothing_on_stdout(
     (logger,) = make_loggers(["wandb"], lambda: tmp_path, "name")
     _log(logger)
     (recorded,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    assert b"train_loss" in recorded.read_bytes()
+    assert _appears(b"train_loss", recorded)
     assert capfd.readouterr().out == ""
 
 
@@ -69,3 +70,13 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.Mon
 def test_an_unknown_logger_is_met_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="there is no logger 'tensorbord'; did you mean 'tensorboard'"):
         make_loggers(["tensorbord"], lambda: None, "name")
+
+
+def _appears(text: bytes, file: Path) -> bool:
+    """Whether a file comes to hold a text: a process of wandb's own writes it, and says that it is done before it is."""
+    until = time.monotonic() + 20
+    while text not in file.read_bytes():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
