@@ -73,7 +73,7 @@ def test_an_unknown_logger_is_met_with_the_nearest() -> None:
 
 
 def _appears(text: bytes, file: Path) -> bool:
-    """Whether a file comes to hold a text: a process of wandb's own writes it, and says that it is done before it is."""
+    """Whether a file comes to hold a text: a process of wandb's own writes it, a little later."""
     until = time.monotonic() + 20
     while text not in file.read_bytes():
         if time.monotonic() > until:
