@@ -111,20 +111,13 @@ class Explainer:
             yield source, photo, explanation, selection
 
     def _explain(self, photo: Image.Image) -> Explanation:
-        config = self.config
-        try:
-            return explain(
-                self.network,
-                photo,
-                target=self.wish.target,
-                preprocessing=config.preprocessing,
-                classes=config.classes,
-                temperature=config.temperature or 1.0,
-            )
+        prepared = self.config.preprocessing
+        try:  # classes and temperature are the network's own
+            return explain(self.network, photo, target=self.wish.target, preprocessing=prepared)
         except (RuntimeError, MemoryError) as error:
             if not _is_memory(error):
                 raise
-            _, height, width = config.preprocessing.input_size
+            _, height, width = prepared.input_size
             raise DatError(f"out of memory at {width} x {height} pixels", hint="lower --image_size") from error
 
 

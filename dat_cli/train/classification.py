@@ -81,9 +81,8 @@ class Classification(LightningModule):
                 raise UsageError(f"model.{name} is {value}, not a number from 0 to below 1")
         channels, height, width = preprocessing.input_size
         if len(classes) < 2:
-            raise UsageError(
-                f"there is only one class, {printable(classes[0])}", hint="a classifier needs at least two"
-            )
+            only = ", ".join(map(printable, classes)) or "none"
+            raise UsageError(f"the classes are: {only}", hint="a classifier needs at least two")
         self.arch = arch
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
