@@ -1,0 +1,1 @@
+"""How fast networks and the loading of pictures are, as data."""
