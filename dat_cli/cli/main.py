@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "explain": Command("dat_cli.cli.commands.explain", "draw what a network looks at in pictures"),
     "embed": Command("dat_cli.cli.embed", "turn pictures into vectors, for search and clustering"),
     "calibrate": Command("dat_cli.cli.calibrate", "make probabilities of trained weights say how often they are right"),
+    "benchmark": Command("dat_cli.cli.commands.benchmark", "measure how fast networks are, beside others"),
     "models": Command("dat_cli.cli.commands.models", "list the published networks"),
     "info": Command("dat_cli.cli.commands.info", "say what weights are, without loading them"),
     "pull": Command("dat_cli.cli.commands.pull", "download weights from the Hugging Face Hub"),

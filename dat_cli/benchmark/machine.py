@@ -1,0 +1,93 @@
+"""The machine: what it is, and how many operations a second its own matrix product reaches."""
+
+from __future__ import annotations
+
+import platform
+import re
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from dat_cli.benchmark.results import Machine
+from dat_cli.benchmark.rounds import Clock, enough_calls
+from dat_cli.data.machine import usable_cpus
+from dat_cli.data.walk import printable
+
+_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
+_PATIENCE = 1.0  # seconds of one product; some CPUs multiply bfloat16 numbers one by one
+_PACKAGES = ("dat-cli", "torch", "triton", "timm")
+_CPU_FACTS = Path("/proc/cpuinfo")
+
+
+def describe_machine(device: torch.device) -> Machine:
+    """What a speed depends on; no name of the machine or its user is in it."""
+    return Machine(
+        device=device.type,
+        name=torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpus=usable_cpus(),
+        threads=torch.get_num_threads(),
+        versions={
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _PACKAGES},
+            "cuda": torch.version.cuda if device.type == "cuda" else None,
+        },
+    )
+
+
+class MatrixProduct:
+    """The product of two square matrices, at the size at which it is quickest.
+
+    Args:
+        device: Where.
+        dtype: Of the numbers.
+
+    Attributes:
+        size: Rows and columns.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._clock, self._device, self._dtype = Clock(device), device, dtype
+        best = 0.0
+        self.size = 0
+        for size in _SIZES[device.type]:
+            self._prepare(size)
+            seconds = self._clock.seconds(self._multiply)
+            seconds = min(seconds, self._clock.seconds(self._multiply, enough_calls(seconds)))
+            if 2 * size**3 / seconds > best:
+                best, self.size = 2 * size**3 / seconds, size
+            if seconds > _PATIENCE / 8:  # the next one takes eight times as long
+                break
+        self._prepare(self.size)
+        self._calls = enough_calls(2 * self.size**3 / best)
+
+    def rate(self) -> float:
+        """Floating-point operations a second, two for each multiply-accumulate."""
+        return 2 * self.size**3 / self._clock.seconds(self._multiply, self._calls)
+
+    def _prepare(self, size: int) -> None:
+        self._left, self._right = (
+            torch.rand(size, size, device=self._device).sub_(0.5).to(self._dtype) for _ in range(2)
+        )
+        self._product = torch.empty_like(self._left)
+
+    def _multiply(self) -> None:
+        torch.mm(self._left, self._right, out=self._product)
+
+
+def _cpu_name() -> str | None:
+    with suppress(OSError):
+        if found := re.search(
+            r"^model name\s*:\s*(.+)$", _CPU_FACTS.read_text(encoding="utf-8", errors="replace"), re.M
+        ):
+            return printable(found[1])[:100]
+    return platform.processor() or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,128 @@
+"""A network made ready to be timed: built, compiled, warmed up, its memory measured; or why it cannot be."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from dat_cli.benchmark.flops import flops_of_image
+from dat_cli.benchmark.memory import call_bytes
+from dat_cli.benchmark.results import Conditions, Measurement, Spread
+from dat_cli.benchmark.rounds import Clock, enough_calls
+from dat_cli.benchmark.subjects import Subject
+from dat_cli.benchmark.work import Work
+from dat_cli.data.walk import printable
+
+_LONGEST = 200  # characters of an error of others
+
+
+@dataclass
+class Prepared:
+    """A network that is ready, or has an error.
+
+    Attributes:
+        subject: Which.
+        conditions: Of its cell.
+        clock: Of its device.
+        call: What is timed; None with an error.
+        calls: How many are timed together.
+        compile_s: Seconds of the first one; None in eager form.
+        call_bytes: Peak of one.
+        kept_bytes: What stays between them.
+        times: Seconds of a call in each round.
+        error: Why it cannot be measured.
+    """
+
+    subject: Subject
+    conditions: Conditions
+    clock: Clock
+    call: Callable[[], None] | None = None
+    calls: int = 1
+    compile_s: float | None = None
+    call_bytes: int = 0
+    kept_bytes: int = 0
+    times: list[float] = field(default_factory=list)
+    error: str | None = None
+
+    def seconds(self) -> float:
+        """Time it once."""
+        if self.call is None:
+            return math.nan
+        with self.subject.arithmetic():
+            return self.clock.seconds(self.call, self.calls)
+
+    def measurement(self, rates: list[float] | None = None) -> Measurement:
+        """What is known of it.
+
+        Args:
+            rates: Operations a second of the machine's matrix product in each round.
+        """
+        network, form = self.subject.network, self.subject.form
+        if self.error is not None or not self.times:
+            return Measurement(network, form, [], error=self.error)
+        median = Spread.of(self.times).median
+        batch = self.conditions.batch_size
+        flops = flops_of_image(network, self.conditions.task, self.conditions.image_size)
+        share = None
+        if flops is not None and rates:
+            shares = [flops * batch / seconds / rate for seconds, rate in zip(self.times, rates, strict=True)]
+            share = Spread.of(shares).median
+        return Measurement(
+            network,
+            form,
+            self.times,
+            calls=self.calls,
+            images_per_s=batch / median,
+            ms_per_image=1000 * median / batch,
+            compile_s=self.compile_s,
+            call_bytes=self.call_bytes,
+            kept_bytes=self.kept_bytes,
+            flops=None if flops is None else flops * batch,
+            share=share,
+        )
+
+
+def prepare(subject: Subject, conditions: Conditions, warmup: int, device: torch.device) -> Prepared:
+    """Build a network and call it some times; what goes wrong is its error, and the others go on."""
+    prepared = Prepared(subject, conditions, Clock(device))
+    try:
+        _make_ready(prepared, warmup, device)
+    except Exception as error:  # noqa: BLE001 - a network of others may raise anything
+        prepared.error = _in_words(error)
+        prepared.call = None
+    if prepared.error is not None:  # outside of the handler: the traceback holds what filled the memory
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    return prepared
+
+
+def _make_ready(prepared: Prepared, warmup: int, device: torch.device) -> None:
+    subject, conditions, clock = prepared.subject, prepared.conditions, prepared.clock
+    network = subject.build(conditions.image_size).to(device)
+    compiled = conditions.compile != "false" and not subject.eager
+    if compiled:
+        mode = None if conditions.compile == "true" else conditions.compile
+        network.compile(dynamic=False, mode=mode)
+    size = conditions.image_size
+    images = torch.randn(conditions.batch_size, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    work = Work(network, conditions.task, images, conditions.precision)
+    with subject.arithmetic():
+        first = clock.seconds(work.call)
+        prepared.compile_s = first if compiled else None
+        usual = [clock.seconds(work.call) for _ in range(max(warmup, 1))]
+        prepared.call_bytes = call_bytes(work.call, device)
+    prepared.calls = enough_calls(min(usual))
+    prepared.kept_bytes = work.kept_bytes()
+    prepared.call = work.call
+
+
+def _in_words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        return "out of memory"
+    return printable(f"{type(error).__name__}: {text}".removesuffix(": "))[:_LONGEST]

@@ -1,0 +1,133 @@
+"""What ``dat benchmark`` shows: a table or JSON, and a plot."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dat_cli.benchmark.results import Cell, Machine, Measurement, Ratio
+from dat_cli.cli.output import Column, print_json, print_table
+
+_MIB = 2**20
+
+
+@dataclass
+class Output:
+    """Collects cells, and shows them at the end.
+
+    Attributes:
+        machine: Where they are measured.
+        format: ``table`` or ``json``.
+        plot: A picture to draw as well.
+        cells: What was measured so far.
+    """
+
+    machine: Machine
+    format: Literal["table", "json"]
+    plot: Path | None = None
+    cells: list[Cell] = field(default_factory=list)
+
+    def count(self) -> tuple[int, int]:
+        """How many measurements could not be made, and how many were to be."""
+        found = [measurement for cell in self.cells for measurement in cell.measurements]
+        return sum(measurement.error is not None for measurement in found), len(found)
+
+    def write(self) -> None:
+        """Print, and draw if that is wanted."""
+        if self.format == "json":
+            print_json(to_json(self.machine, self.cells))
+        elif self.cells:
+            print_table(columns(self.cells), rows(self.cells), title=title(self.machine, self.cells))
+
+
+def to_json(machine: Machine, cells: list[Cell]) -> dict[str, object]:
+    """The whole result as plain types."""
+    return {"machine": asdict(machine), "cells": [asdict(cell) for cell in cells]}
+
+
+def title(machine: Machine, cells: list[Cell]) -> str:
+    """The machine in a line, with the rate of its matrix product in each precision."""
+    threads = f", {machine.threads} thread{'s' if machine.threads != 1 else ''}" if machine.device == "cpu" else ""
+    best: dict[str, float] = {}
+    for cell in cells:
+        rate = max(cell.matmul_flops_per_s, default=0.0)
+        precision = cell.conditions.precision
+        best[precision] = max(best.get(precision, 0.0), rate)
+    rates = ", ".join(f"{rate / 1e12:.3g} TFLOP/s in {_name(precision)}" for precision, rate in best.items())
+    return f"{machine.name or machine.device}{threads}, torch {machine.versions['torch']}; matrix product: {rates}"
+
+
+def columns(cells: list[Cell]) -> list[Column]:
+    """Titles of the table: one column for each that is compared with."""
+    head = [
+        Column("network"),
+        Column("task"),
+        Column("pixels"),
+        Column("batch"),
+        Column("precision"),
+        Column("compiled"),
+        Column("images/s", ".4g"),
+        Column("ms/image", ".4g"),
+        Column("MiB", ".0f"),
+        Column("of them in the call", ".0f"),
+        Column("of matmul (%)", ".1f"),
+    ]
+    return [*head, *(Column(f"x {_short(name)}") for name in _others(cells)), *_notes(cells)]
+
+
+def rows(cells: list[Cell]) -> list[list[object]]:
+    """One for each measurement."""
+    others = _others(cells)
+    noted = bool(_notes(cells))
+    return [
+        [
+            found.label,
+            cell.conditions.task,
+            cell.conditions.image_size,
+            cell.conditions.batch_size,
+            _name(cell.conditions.precision),
+            "no" if found.form == "eager" else _COMPILED.get(cell.conditions.compile, cell.conditions.compile),
+            found.images_per_s,
+            found.ms_per_image,
+            None if found.peak_bytes is None else found.peak_bytes / _MIB,
+            None if found.call_bytes is None else found.call_bytes / _MIB,
+            None if found.share is None else 100 * found.share,
+            *(_ratio(cell.ratios, found, other) for other in others),
+            *([found.error] if noted else []),
+        ]
+        for cell in cells
+        for found in cell.measurements
+    ]
+
+
+_COMPILED = {"false": "no", "true": "yes"}
+
+
+def _ratio(ratios: list[Ratio], found: Measurement, other: str) -> str | None:
+    for ratio in ratios:
+        if ratio.network == found.label and _kind(ratio.against) == other:
+            return f"{ratio.speed.median:.2f} ({ratio.speed.low:.2f}-{ratio.speed.high:.2f})"
+    return None
+
+
+def _others(cells: list[Cell]) -> list[str]:
+    return list(dict.fromkeys(_kind(ratio.against) for cell in cells for ratio in cell.ratios))
+
+
+def _kind(label: str) -> str:
+    """``reference`` or ``eager`` of whichever network, or the name of another."""
+    return label.rpartition(" (")[2].rstrip(")")
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("timm:")
+
+
+def _name(precision: str) -> str:
+    return {"32": "float32", "bf16": "bfloat16", "16": "float16"}[precision]
+
+
+def _notes(cells: list[Cell]) -> list[Column]:
+    failed = any(found.error is not None for cell in cells for found in cell.measurements)
+    return [Column("note")] if failed else []
