@@ -1,0 +1,199 @@
+"""What networks do in one call, in numbers that no machine's load moves: operators, FLOPs, bytes.
+
+    python -m tests.operations.count [--accept]
+
+shows what has changed against ``counts.json``, and ``--accept`` (``make operations``) stores what is counted now. A
+training step is counted without its optimizer, which is PyTorch's. What happens inside one operator of PyTorch is not
+seen: fused attention writes its result and nothing else. And PyTorch takes the backward of a depthwise convolution for
+that of a full one: FLOPs of a training step are for comparing, not for telling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from dat_cli.models import create_model
+from dat_cli.ops import reference
+from dat_cli.whole import whole_file
+
+STORED = Path(__file__).with_name("counts.json")
+CASES = tuple((name, task) for name in ("dat_tiny", "dat_pp_tiny") for task in ("inference", "training"))
+MARGIN = 0.03
+"""By how much a sum may differ from the stored one: less than a block's worth of anything."""
+
+_IMAGES = 2  # one image would take shortcuts that a batch does not
+
+
+class Counts(NamedTuple):
+    """One call of a network on a batch.
+
+    Attributes:
+        calls: Operators that were called, views included, because each costs its dispatch.
+        flops: Of matrix products and convolutions, as PyTorch counts them.
+        written_bytes: All that operators wrote into memory.
+        peak_bytes: The most that was alive at once of what the call made, its result and gradients included.
+        operators: The calls by kind.
+    """
+
+    calls: int
+    flops: int
+    written_bytes: int
+    peak_bytes: int
+    operators: dict[str, int]
+
+
+def count(name: str, task: str) -> Counts:
+    """Count one call of a published variant: eager, float32, 224 pixels, on the CPU, by the fast paths.
+
+    Args:
+        name: One of ``list_models()``.
+        task: ``inference``, or ``training``: forward, cross entropy, backward.
+    """
+    torch.manual_seed(0)
+    network = create_model(name).train(task == "training")
+    images, labels = torch.rand(_IMAGES, 3, 224, 224), torch.arange(_IMAGES)
+    call = partial(_train if task == "training" else _infer, network, images, labels)
+    with reference(False):
+        call()  # what is computed once and kept is no part of a call
+        network.zero_grad(set_to_none=True)
+        return count_call(call)
+
+
+def count_call(call: Callable[[], object]) -> Counts:
+    """Count what one call does; what is alive before it is no part of its peak."""
+    gc.collect()
+    with _Watch() as watch, FlopCounterMode(display=False) as flops:
+        call()
+    operators = dict(sorted(watch.operators.items()))
+    return Counts(sum(operators.values()), flops.get_total_flops(), watch.written, watch.peak, operators)
+
+
+def differences(stored: Counts, now: Counts) -> list[str]:
+    """In one line each: which sums have moved by more than the margin, and which operators are called more or less."""
+    moved = []
+    for what in ("calls", "flops", "written_bytes", "peak_bytes"):
+        before, after = getattr(stored, what), getattr(now, what)
+        if abs(after - before) > MARGIN * before:
+            moved.append(f"{what.replace('_', ' ')} {before:,} -> {after:,} ({after / before - 1:+.1%})")
+    if moved:
+        kinds = sorted({*stored.operators, *now.operators}, key=lambda kind: _moved(stored, now, kind))
+        changed = [
+            f"{kind} {stored.operators.get(kind, 0)} -> {now.operators.get(kind, 0)}"
+            for kind in kinds
+            if _moved(stored, now, kind)
+        ]
+        moved.append(f"operators: {', '.join(changed) or 'called as often as before, on larger or smaller tensors'}")
+    return moved
+
+
+def read() -> tuple[str, dict[str, Counts]]:
+    """The version of PyTorch that the stored counts were made with, and they by ``VARIANT TASK``."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    return stored["torch"], {case: Counts(**counts) for case, counts in stored["counts"].items()}
+
+
+def version() -> str:
+    """That of PyTorch as far as it decides what is called: another one may divide the same work otherwise."""
+    return ".".join(torch.__version__.split(".")[:2])
+
+
+def write(counts: dict[str, Counts]) -> None:
+    """Store counts."""
+    text = json.dumps(
+        {"torch": version(), "counts": {case: found._asdict() for case, found in counts.items()}}, indent=1
+    )
+    with whole_file(STORED) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Count, say what has changed, and store it if asked to; 1 where something changed that is not stored."""
+    parser = argparse.ArgumentParser(prog="python -m tests.operations.count", description="Count what networks do.")
+    parser.add_argument("--accept", action="store_true", help="store what is counted")
+    accept = parser.parse_args(args).accept
+    stored = read()[1] if STORED.exists() else {}
+    counts = {f"{name} {task}": count(name, task) for name, task in CASES}
+    changed = False
+    for case, found in counts.items():
+        moved = differences(stored[case], found) if case in stored else ["new"]
+        changed |= bool(moved)
+        sums = f"{found.calls:,} calls, {found.flops / 1e9:.2f} GFLOPs, {found.written_bytes / 1e6:.0f} MB written"
+        print("\n  ".join([f"{case}: {sums}, {found.peak_bytes / 1e6:.0f} MB at the peak", *moved]))
+    if accept:
+        write(counts)
+    return int(changed and not accept)
+
+
+class _Watch(TorchDispatchMode):
+    """Counts calls and bytes of every operator inside its ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's has no types
+        self.operators: Counter[str] = Counter()
+        self.written = self.live = self.peak = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = {_storage(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        result = func(*args, **(kwargs or {}))
+        self.operators[str(func.overloadpacket).removeprefix("aten.")] += 1
+        changes = func._schema.is_mutable
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and (changes or _storage(tensor) not in given):
+                self.written += tensor.nbytes
+                self._follow(tensor)
+        return result
+
+    def _follow(self, tensor: Tensor) -> None:
+        storage, key = tensor.untyped_storage(), _storage(tensor)
+        if key in self._alive or key == 0:
+            return
+        size = storage.nbytes()
+        self._alive.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self.live -= size
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _infer(network: nn.Module, images: Tensor, _labels: Tensor) -> None:
+    with torch.no_grad():
+        network(images)
+
+
+def _train(network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    cross_entropy(network(images), labels).backward()
+
+
+def _moved(stored: Counts, now: Counts, kind: str) -> int:
+    """By how many calls of a kind; those with most more come first when sorted."""
+    return stored.operators.get(kind, 0) - now.operators.get(kind, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
