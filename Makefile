@@ -1,10 +1,10 @@
-# make demo | pictures | test | lint | docs | env | clean
+# make demo | pictures | test | lint | docs | compare | operations | env | clean
 #
 # Needs python3 (3.10 or newer), make and git. Everything else comes from uv.lock into .venv: by the uv on PATH with
 # its usual cache or, where there is none, by one that is fetched into build/uv and keeps its cache and
 # interpreters in build/ as well, so that nothing outside this folder is written.
 
-.PHONY: help env demo pictures test lint docs clean print-uv
+.PHONY: help env demo pictures test lint docs compare operations clean print-uv
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -25,6 +25,8 @@ help:
 	@echo "make test      run all tests (JOBS=2 processes)"
 	@echo "make lint      ruff and mypy"
 	@echo "make docs      build the documentation into site/"
+	@echo "make compare   how fast this tree is against revision BASE (HEAD=. ARGS=\"dat_tiny --batch_size 8\")"
+	@echo "make operations  accept what the networks compute now as what the tests hold them to"
 	@echo "make env       only make the environment, in .venv"
 	@echo "make clean     remove what these commands made, runs/ excepted"
 
@@ -81,6 +83,16 @@ lint: env
 
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Both revisions in turn on this machine, so that its load and its make fall on both alike.
+compare: env
+	@$(BIN)/python -m benchmarks.compare "$(BASE)" "$(HEAD)" $(ARGS)
+
+BASE ?= HEAD
+HEAD ?= .
+
+operations: env
+	$(BIN)/python -m tests.operations.count --accept
 
 clean:
 	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache
