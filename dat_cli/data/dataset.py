@@ -7,11 +7,10 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from dat_cli.data.batch import Item, padding
-from dat_cli.data.image import load_image
 from dat_cli.data.order import NOTHING, Draw
 from dat_cli.data.randomness import seeded
 from dat_cli.data.samples import Samples
-from dat_cli.data.transforms import Transform
+from dat_cli.data.transforms import Transform, read
 from dat_cli.errors import DataError
 
 
@@ -41,15 +40,12 @@ class ImageDataset(Dataset[Item]):
         if draw.sample == NOTHING:
             return padding(self.shape)
         image, label = self.samples[draw.sample]
-        name = f"image {draw.sample}"
-        if isinstance(image, Path):
-            name = str(image)
-            try:
-                image = load_image(image)
-            except DataError as error:
-                raise UnreadableImageError(error.message) from error
-        with seeded(draw.seed):
-            return Item(self.transform(image), label, name)
+        name = str(image) if isinstance(image, Path) else f"image {draw.sample}"
+        try:
+            with seeded(draw.seed):
+                return Item(read(image, self.transform), label, name)
+        except DataError as error:
+            raise UnreadableImageError(error.message) from error
 
 
 class UnreadableImageError(DataError):

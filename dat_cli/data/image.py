@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, features
 
+from dat_cli.data.crop import Crop, cut
 from dat_cli.data.walk import IMAGE_SUFFIXES, find_images, printable
 from dat_cli.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "check_image", "find_images", "load_image"]
+__all__ = ["IMAGE_SUFFIXES", "check_image", "find_images", "load_image", "load_part"]
 
 # Only these decoders ever see a file. Others that Pillow has would start programs (EPS) or read fonts and films.
 _OPTIONAL_FORMATS = [name.upper() for name in ("webp", "avif") if features.check(name)]
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", *_OPTIONAL_FORMATS)  # JPEG opens MPO, the kind of some phones
+
+_SPARE = 2  # pixels a side for each of the result; with fewer it differs by more than one of 255 levels on the mean
+_Read = TypeVar("_Read")
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
@@ -29,6 +34,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SWAPPED = (5, 6, 7, 8)  # orientations in which width and height change places
+_LEFT_IS_LAST = (2, 3, 6, 7)  # in which the left edge was the right or lower one of what is stored
+_TOP_IS_LAST = (3, 4, 7, 8)
 
 
 def load_image(source: Path | str | BinaryIO, name: str | None = None) -> Image.Image:
@@ -44,7 +52,26 @@ def load_image(source: Path | str | BinaryIO, name: str | None = None) -> Image.
     Raises:
         DataError: It cannot be read or decoded; names it and says why.
     """
-    return _decode(source, name, small=False)
+    return _decode(source, name, _whole)
+
+
+def load_part(
+    source: Path | str | BinaryIO, choose: Callable[[tuple[int, int]], Crop], name: str | None = None
+) -> Image.Image:
+    """A part of a picture, upright, in RGB with 8 bits, resized.
+
+    A JPEG is decoded no larger than needed: at 1/2, 1/4 or 1/8 of its size where that leaves two pixels a side for each
+    of the result.
+
+    Args:
+        source: A path, or a file opened for reading bytes.
+        choose: From the upright picture's (width, height) to the part of it that is wanted.
+        name: What to call it in an error; by default its path.
+
+    Raises:
+        DataError: It cannot be read or decoded; names it and says why.
+    """
+    return cut(*_decode(source, name, lambda image: _reduced(image, choose)))
 
 
 def check_image(path: Path | str) -> None:
@@ -55,26 +82,50 @@ def check_image(path: Path | str) -> None:
     Raises:
         DataError: As ``load_image`` would.
     """
-    _decode(path, None, small=True)
+    _decode(path, None, _smallest)
 
 
-def _decode(source: Path | str | BinaryIO, name: str | None, *, small: bool) -> Image.Image:
+def _decode(source: Path | str | BinaryIO, name: str | None, read: Callable[[Image.Image], _Read]) -> _Read:
     if name is None:
         name = str(source) if isinstance(source, (str, Path)) else str(getattr(source, "name", "the image"))
     try:
         if isinstance(source, (str, Path)):
             _require_file(Path(source))
         with Image.open(source, formats=_FORMATS) as image:
-            if small:
-                image.draft(None, (1, 1))  # does nothing but for JPEG
-            image.load()
-            result = _to_rgb(_upright(image))
+            return read(image)
     except MemoryError:
         raise  # says nothing about the picture
     except Exception as error:  # decoders raise nearly everything for a damaged file: struct.error, KeyError, ...
         raise DataError(f"cannot read {printable(name)}: {_reason(error)}") from error
-    result.info.clear()  # so that nobody turns it a second time
-    return result
+
+
+def _whole(image: Image.Image) -> Image.Image:
+    image.load()
+    return _upright(image, _orientation(image))
+
+
+def _smallest(image: Image.Image) -> Image.Image:
+    image.draft(None, (1, 1))  # does nothing but for JPEG
+    return _whole(image)
+
+
+def _reduced(image: Image.Image, choose: Callable[[tuple[int, int]], Crop]) -> tuple[Image.Image, Crop]:
+    """The upright picture, perhaps smaller than it is, and the part that is wanted in its pixels."""
+    if image.format not in ("JPEG", "MPO"):
+        image.load()  # only then other kinds know everything about themselves
+    stored, orientation = image.size, _orientation(image)
+    width, height = stored[::-1] if orientation in _SWAPPED else stored
+    crop = choose((width, height))
+    factor = next((factor for factor in (8, 4, 2) if crop.density >= factor * _SPARE), 1)
+    if factor == 1 or image.draft(None, (stored[0] // factor, stored[1] // factor)) is None:
+        return _upright(image, orientation), crop
+    picture = _upright(image, orientation)
+    # what lacks to whole pixels was added at the right and the lower edge of what is stored
+    x = picture.width * factor - width if orientation in _LEFT_IS_LAST else 0
+    y = picture.height * factor - height if orientation in _TOP_IS_LAST else 0
+    left, top, right, bottom = crop.box
+    box = ((left + x) / factor, (top + y) / factor, (right + x) / factor, (bottom + y) / factor)
+    return picture, crop._replace(box=box)
 
 
 def _require_file(path: Path) -> None:
@@ -88,13 +139,20 @@ def _require_file(path: Path) -> None:
         raise OSError("the file is empty")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        orientation = image.getexif().pop(_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error):
-        return image  # notes about a picture can be damaged where the picture is whole
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return 1  # notes about a picture can be damaged where the picture is whole
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """What is stored as a person sees it, and nothing beside it that would let somebody turn it a second time."""
+    image.load()
+    picture = _to_rgb(image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image)
+    picture.info.clear()
+    return picture
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -103,7 +161,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         return _from_array(_unit_range(np.asarray(image, dtype=np.float64), is_float=image.mode == "F"))
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        is_done = image.mode == "RGB" and image.format in ("JPEG", None)  # other kinds may hold more frames, and files
+        return image if is_done else image.convert("RGB")
     pixels = image.convert("RGBA")
     page = Image.new("RGBA", pixels.size, "white")
     page.alpha_composite(pixels)

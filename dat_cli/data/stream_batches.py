@@ -20,11 +20,10 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from dat_cli.data.batch import Batch, Item, collate, padding
 from dat_cli.data.dataset import UnreadableImageError
-from dat_cli.data.image import load_image
 from dat_cli.data.randomness import seed_of, seeded
 from dat_cli.data.shuffle import Shuffle
 from dat_cli.data.stream import Record, Stream
-from dat_cli.data.transforms import Transform
+from dat_cli.data.transforms import Transform, read
 from dat_cli.errors import DataError
 
 _POOL_COUNT = 1024  # pictures that a worker mixes
@@ -153,12 +152,11 @@ class StreamBatches(IterableDataset[Batch]):
 
     def _item(self, record: Record, seed: int, damaged: _Damaged) -> Item | None:
         try:
-            image = load_image(BytesIO(record.image), record.name)
+            with seeded(seed):
+                return Item(read(BytesIO(record.image), self.transform, record.name), record.label, record.name)
         except DataError as error:
             damaged.note(error)
             return None
-        with seeded(seed):
-            return Item(self.transform(image), record.label, record.name)
 
     def _first_whole(self, epoch: int, part: range) -> Item:
         """What stands for a batch of damaged pictures: not the last good one, which a run that goes on has not read."""

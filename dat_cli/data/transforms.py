@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import floor
+from pathlib import Path
+from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -13,11 +16,31 @@ from torchvision.transforms import InterpolationMode, v2
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.augment import distortions, erasures
+from dat_cli.data.crop import Crop, cut
 from dat_cli.data.geometry import covering, middle_part
+from dat_cli.data.image import load_image, load_part
 
 Transform = Callable[[Image.Image], Tensor]
 
 _USUAL_CROP = 0.875  # of each side, as for 224 of 256 pixels
+
+
+def read(source: Path | BinaryIO | Image.Image, transform: Transform, name: str | None = None) -> Tensor:
+    """Decode a picture and transform it; for training no more is decoded than its random part needs.
+
+    Args:
+        source: A path, a file opened for reading bytes, or a picture that is decoded already.
+        transform: From a picture to a (C, H, W) tensor.
+        name: What to call the picture in an error; by default its path.
+
+    Raises:
+        DataError: It cannot be read or decoded; names it and says why.
+    """
+    if isinstance(source, Image.Image):
+        return transform(source)
+    if isinstance(transform, TrainTransform):
+        return transform.after_crop(load_part(source, transform.choose, name))
+    return transform(load_image(source, name))
 
 
 def eval_transform(preprocessing: Preprocessing) -> Transform:
@@ -53,7 +76,7 @@ def train_transform(
     auto_augment: str | None = None,
     color_jitter: float = 0.0,
     erasing: float = 0.0,
-) -> Transform:
+) -> TrainTransform:
     """A random part of the picture, perhaps mirrored, distorted, recoloured and with a hole in it.
 
     Args:
@@ -74,15 +97,47 @@ def train_transform(
     """
     size = preprocessing.input_size[1:]
     mode = _interpolation(preprocessing)
-    return v2.Compose(
+    return TrainTransform(
         [
-            v2.RandomResizedCrop(size, scale=crop_scale, ratio=crop_ratio, interpolation=mode, antialias=True),
+            RandomResizedCrop(size, scale=crop_scale, ratio=crop_ratio, interpolation=mode, antialias=True),
             v2.RandomHorizontalFlip(flip),
             *distortions(preprocessing, auto_augment=auto_augment, color_jitter=color_jitter),
             *_to_input(preprocessing),
             *erasures(erasing),
         ]
     )
+
+
+class TrainTransform(v2.Compose):  # type: ignore[misc]  # torchvision has no types
+    """A random part of a picture, and what is done with it afterwards."""
+
+    def choose(self, size: tuple[int, int]) -> Crop:
+        """The random part of a picture of (width, height)."""
+        crop: RandomResizedCrop = self.transforms[0]
+        return crop.choose(size)
+
+    def after_crop(self, part: Image.Image) -> Tensor:
+        """From the part to a (C, H, W) float32 tensor."""
+        result: Any = part
+        for transform in self.transforms[1:]:
+            result = transform(result)
+        return result
+
+
+class RandomResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]  # as above
+    """torchvision's, whose part is known before the picture is decoded."""
+
+    def choose(self, size: tuple[int, int]) -> Crop:
+        """The part of a picture of (width, height)."""
+        width, height = size
+        drawn = self.make_params([torch.empty((3, height, width), device="meta")])
+        left, top = drawn["left"], drawn["top"]
+        box = (left, top, left + drawn["width"], top + drawn["height"])
+        return Crop(box, (self.size[1], self.size[0]), self.interpolation.value)
+
+    def forward(self, picture: Image.Image) -> Image.Image:
+        """The part of a picture that is decoded already."""
+        return cut(picture, self.choose(picture.size))
 
 
 def _resize(preprocessing: Preprocessing) -> nn.Module:
@@ -102,11 +157,28 @@ def _to_input(preprocessing: Preprocessing) -> list[nn.Module]:
     grey: list[nn.Module] = [v2.Grayscale(1)] if preprocessing.input_size[0] == 1 else []
     return [
         *grey,
-        v2.ToImage(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
-        v2.ToPureTensor(),
+        Normalize(preprocessing.mean, preprocessing.std),
     ]
+
+
+class Normalize(nn.Module):
+    """From a picture to a (C, H, W) float32 tensor; bit by bit torchvision's three steps, in a third of their time.
+
+    Args:
+        mean: Of each channel, in [0, 1].
+        std: Its standard deviation.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.mean, self.std = list(mean), list(std)
+        self._mean, self._std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+
+    def forward(self, picture: Image.Image) -> Tensor:
+        """What a network is given."""
+        pixels = torch.from_numpy(np.array(picture, ndmin=3)).view(picture.height, picture.width, -1)
+        channels_first = pixels.permute(2, 0, 1).contiguous()  # as bytes, which are a quarter of what follows
+        return channels_first.float().mul_(1 / 255).sub_(self._mean).div_(self._std)
 
 
 class _EachToInput(nn.Module):

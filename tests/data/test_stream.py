@@ -247,10 +247,10 @@ def test_a_batch_of_damaged_pictures_alone_does_not_end_a_run_and_is_the_same_af
 
 
 def test_a_part_without_any_whole_picture_is_an_error(damaged: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: object, name: str) -> Image.Image:
+    def refuse(_: object, _transform: object, name: str) -> Image.Image:
         raise DataError(f"cannot read {name}")
 
-    monkeypatch.setattr(stream_batches, "load_image", refuse)
+    monkeypatch.setattr(stream_batches, "read", refuse)
     with pytest.raises(DataError, match=r"44 images of \S+ \(train\) one after another are damaged; the log names"):
         load(batches_of(damaged, skip_damaged=True))
 
