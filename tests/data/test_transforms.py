@@ -3,15 +3,19 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
+from torchvision.transforms import InterpolationMode, v2
 
 from dat_cli.catalog import Preprocessing
-from dat_cli.data.transforms import Transform, crops_transform, eval_transform, train_transform
+from dat_cli.data.image import load_image
+from dat_cli.data.randomness import seeded
+from dat_cli.data.transforms import Normalize, Transform, crops_transform, eval_transform, read, train_transform
 
 
 @pytest.mark.parametrize("crop_mode", ["squash", "center"])
@@ -105,3 +109,54 @@ def test_where_evaluation_sees_everything_crops_are_of_a_larger_picture(photo: I
     larger = eval_transform(Preprocessing((3, 256, 256), crop_pct=1.0))(photo)
     torch.testing.assert_close(crops[0], larger[:, :224, :224])
     torch.testing.assert_close(crops[4], larger[:, 16:240, 16:240])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_pictures_are_normalised_as_torchvision_does_it_to_the_last_bit(mode: str) -> None:
+    picture = Image.effect_noise((50, 40), 80).convert(mode)
+    mean, std = [0.485, 0.456, 0.406][: len(mode)], [0.229, 0.224, 0.225][: len(mode)]
+    steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std), v2.ToPureTensor()]
+    ours = Normalize(mean, std)(picture)
+    assert torch.equal(ours, v2.Compose(steps)(picture))
+    assert ours.is_contiguous()
+
+
+@pytest.mark.parametrize("size", [(500, 375), (64, 48), (9, 200)])
+def test_random_parts_are_those_of_torchvision_but_for_rounding(size: tuple[int, int]) -> None:
+    picture = Image.effect_noise(size, 80).convert("RGB")
+    preprocessing = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3).at((40, 24))
+    ours = train_transform(preprocessing, crop_scale=(0.08, 1), flip=0.5)
+    theirs = v2.Compose(
+        [
+            v2.RandomResizedCrop((40, 24), interpolation=InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+    for seed in range(10):
+        with seeded(seed):
+            expected = theirs(picture)
+        with seeded(seed):
+            torch.testing.assert_close(ours(picture), torch.Tensor(expected), rtol=0, atol=2.1 / 255)
+
+
+@pytest.mark.parametrize(("suffix", "levels"), [("png", 0.0), ("jpg", 1.0)])
+def test_a_file_is_read_for_training_as_its_whole_picture_would_be(
+    tmp_path: Path, photo: Image.Image, suffix: str, levels: float
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    photo.resize((400, 300), Image.Resampling.BICUBIC).save(path)
+    preprocessing = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3).at(32)
+    transform = train_transform(preprocessing, crop_scale=(0.2, 1), flip=0.5, auto_augment="rand-m9-mstd0.5-inc1")
+    for seed in range(10):
+        with seeded(seed):
+            whole = transform(load_image(path))
+        with seeded(seed):
+            assert (read(path, transform) - whole).abs().mean() <= levels / 255
+
+
+def test_a_file_is_read_for_evaluation_to_the_last_bit(tmp_path: Path, photo: Image.Image) -> None:
+    photo.resize((400, 300)).save(tmp_path / "a.jpg")
+    transform = eval_transform(Preprocessing().at(32))
+    assert torch.equal(read(tmp_path / "a.jpg", transform), transform(load_image(tmp_path / "a.jpg")))
