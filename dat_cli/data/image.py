@@ -5,15 +5,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, features
 
-from dat_cli.data.crop import Crop, cut
 from dat_cli.data.walk import IMAGE_SUFFIXES, find_images, printable
 from dat_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from dat_cli.data.crop import Crop
 
 __all__ = ["IMAGE_SUFFIXES", "check_image", "find_images", "load_image", "load_part"]
 
@@ -71,6 +73,8 @@ def load_part(
     Raises:
         DataError: It cannot be read or decoded; names it and says why.
     """
+    from dat_cli.data.crop import cut  # imports torch, which who looks for images does without
+
     return cut(*_decode(source, name, lambda image: _reduced(image, choose)))
 
 
