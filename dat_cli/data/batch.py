@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 PADDING = -1
 """Label of an entry that only fills a batch up: processes that measure together need equal numbers of batches."""
@@ -37,7 +38,7 @@ class Item(NamedTuple):
 def collate(items: Sequence[Item]) -> Batch:
     """A batch of single entries."""
     return Batch(
-        torch.stack([item.image for item in items]),
+        default_collate([item.image for item in items]),  # a worker's lies at once where other processes read it
         torch.tensor([item.label for item in items]),
         [item.name for item in items],
     )
