@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from dat_cli.benchmark.rounds import Clock, enough_calls
 from dat_cli.benchmark.subjects import Subject
 from dat_cli.benchmark.work import Work
 from dat_cli.data.walk import printable
+
+log = logging.getLogger("dat.benchmark")
 
 _LONGEST = 200  # characters of an error of others
 
@@ -112,6 +115,8 @@ def _make_ready(prepared: Prepared, warmup: int, device: torch.device) -> None:
     images = torch.randn(conditions.batch_size, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     work = Work(network, conditions.task, images, conditions.precision)
     with subject.arithmetic():
+        if compiled:
+            log.info("%s is compiled", subject.network)
         first = clock.seconds(work.call)
         prepared.compile_s = first if compiled else None
         usual = [clock.seconds(work.call) for _ in range(max(warmup, 1))]

@@ -69,8 +69,10 @@ def check_network(name: str) -> None:
 
     short = name.removeprefix(TIMM)
     if not timm.is_model(short):
-        known = [found.partition(".")[0] for found in timm.list_models()]
-        hint = did_you_mean(short, known) or "python -c 'import timm; print(timm.list_models())' lists what it has"
+        known = timm.list_models()
+        longer = [found for found in known if short and found.startswith(short)]
+        hint = f"did you mean {longer[0]!r}?" if longer else did_you_mean(short, known)
+        hint = hint or "python -c 'import timm; print(timm.list_models())' lists what it has"
         raise UsageError(f"timm has no model {printable(short)[:100]!r}", hint=hint)
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dat_cli.benchmark.results import Cell, Machine, Measurement, Ratio
 from dat_cli.cli.output import Column, print_json, print_table
+from dat_cli.data.walk import printable
+
+if TYPE_CHECKING:
+    from dat_cli.benchmark.bounds import Bound, Loading
+    from dat_cli.benchmark.pipeline import PipelineRate
+    from dat_cli.report.costs import Cost
 
 _MIB = 2**20
+
+log = logging.getLogger("dat.benchmark")
 
 
 @dataclass
@@ -21,12 +31,16 @@ class Output:
         format: ``table`` or ``json``.
         plot: A picture to draw as well.
         cells: What was measured so far.
+        source: Of the images whose loading was measured.
+        loading: What that gave.
     """
 
     machine: Machine
     format: Literal["table", "json"]
     plot: Path | None = None
     cells: list[Cell] = field(default_factory=list)
+    source: str | None = None
+    loading: list[Loading] = field(default_factory=list)
 
     def count(self) -> tuple[int, int]:
         """How many measurements could not be made, and how many were to be."""
@@ -36,14 +50,65 @@ class Output:
     def write(self) -> None:
         """Print, and draw if that is wanted."""
         if self.format == "json":
-            print_json(to_json(self.machine, self.cells))
-        elif self.cells:
+            print_json(self.to_json())
+        else:
+            self._print_tables()
+        if self.plot is not None and self.cells:
+            self._draw(self.plot)
+
+    def to_json(self) -> dict[str, object]:
+        """The whole result as plain types."""
+        result: dict[str, object] = {"machine": asdict(self.machine), "cells": [asdict(cell) for cell in self.cells]}
+        if self.source is None:
+            return result
+        bounds = [asdict(bound) for bound in self._bounds()]
+        loading = [asdict(each) for each in self.loading]
+        return {**result, "data": {"source": self.source, "loading": loading, "bounds": bounds}}
+
+    def _print_tables(self) -> None:
+        if self.loading:
+            found = [[each.image_size, each.batch_size, *_of(rate)] for each in self.loading for rate in each.rates]
+            print_table(_LOADING, found, title=f"loading of {printable(self.source or '')[:200]}")
+        if self.cells:
             print_table(columns(self.cells), rows(self.cells), title=title(self.machine, self.cells))
+        for bound in self._bounds():
+            sys.stdout.write(f"{bound}\n")
+
+    def _bounds(self) -> list[Bound]:
+        if not self.loading:
+            return []
+        from dat_cli.benchmark.bounds import find_bounds  # Lightning, which nothing else here needs
+
+        return find_bounds(self.cells, self.loading)
+
+    def _draw(self, path: Path) -> None:
+        from dat_cli.report.costs import draw_costs, save_costs
+
+        figure = draw_costs(costs(self.cells))
+        if figure is None:
+            log.warning("%s is not drawn: that takes measurements at several sizes", path)
+        else:
+            save_costs(figure, path)
+            log.info("drawn: %s", path)
 
 
-def to_json(machine: Machine, cells: list[Cell]) -> dict[str, object]:
-    """The whole result as plain types."""
-    return {"machine": asdict(machine), "cells": [asdict(cell) for cell in cells]}
+def costs(cells: list[Cell]) -> list[Cost]:
+    """What can be drawn."""
+    from dat_cli.report.costs import Cost
+
+    several = len({cell.conditions.precision for cell in cells}) > 1
+    found = []
+    for cell in cells:
+        at = cell.conditions
+        for each in cell.measurements:
+            if each.ms_per_image is not None and each.call_bytes is not None:
+                form = each.form if each.form in ("reference", "eager") else ""
+                how = "" if at.compile == "false" or each.form == "eager" else _COMPILE_WORDS[at.compile]
+                precision = _name(at.precision) if several else ""
+                way = ", ".join(word for word in (form, how, precision) if word)
+                mib = each.call_bytes / _MIB
+                found.append(Cost(at.task, each.network, way, at.image_size, at.batch_size, each.ms_per_image, mib))
+    return found
 
 
 def title(machine: Machine, cells: list[Cell]) -> str:
@@ -102,6 +167,18 @@ def rows(cells: list[Cell]) -> list[list[object]]:
 
 
 _COMPILED = {"false": "no", "true": "yes"}
+_COMPILE_WORDS = {"true": "compiled", "reduce-overhead": "compiled (reduce-overhead)"}
+_LOADING = [
+    Column("pixels"),
+    Column("batch"),
+    Column("workers"),
+    Column("images/s", ".4g"),
+    Column("first batch (s)", ".2f"),
+]
+
+
+def _of(rate: PipelineRate) -> list[float]:
+    return [rate.workers, rate.samples_per_s, rate.first_batch_s]
 
 
 def _ratio(ratios: list[Ratio], found: Measurement, other: str) -> str | None:
