@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.catalog import Generation
 from dat_cli.errors import ModelError
-from dat_cli.models.layers import DepthwiseConv, head_dim
+from dat_cli.models.layers import DepthwiseConv, Linear, head_dim
 from dat_cli.models.observe import Deformed, Observable
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention, deformable_weights
@@ -56,10 +56,10 @@ class DeformableAttention(Observable):
         self.groups = groups
         self.generation: Generation = generation
         self.points = SamplingPoints(dim // groups, groups, stride, offset_kernel, offset_range, generation)
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim)
-        self.value = nn.Linear(dim, dim)
-        self.proj = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim)
+        self.key = Linear(dim, dim)
+        self.value = Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.rpe_table = nn.Parameter(torch.empty(heads, 2 * bias_size[0] - 1, 2 * bias_size[1] - 1))
         nn.init.trunc_normal_(self.rpe_table, std=0.01)
 
@@ -85,8 +85,8 @@ class DeformableAttention(Observable):
     def _sample(self, x: Tensor, positions: Tensor) -> Tensor:
         """Sample each group's channels at its positions: (B, N, C), channels group-major."""
         maps = x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2)  # (B, G, C / G, H, W)
-        sampled = bilinear_sample(maps.flatten(0, 1), positions.flatten(0, 1))  # (B G, C / G, Hk, Wk)
-        return sampled.unflatten(0, (x.shape[0], self.groups)).flatten(3).flatten(1, 2).transpose(1, 2)
+        sampled = bilinear_sample(maps.flatten(0, 1), *positions.flatten(0, 1).unbind(-1))  # (B G, C / G, Hk, Wk)
+        return sampled.unflatten(0, (x.shape[0], self.groups)).flatten(3).flatten(1, 2).transpose(1, 2).contiguous()
 
 
 class SamplingPoints(nn.Module):
@@ -123,13 +123,11 @@ class SamplingPoints(nn.Module):
 
     def offsets(self, query: Tensor) -> Tensor:
         """How far the points move: (B, H, W, G D) -> (B, G, Hk, Wk, 2)."""
-        by_group = query.unflatten(-1, (self.groups, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1)  # (B G, H, W, D)
-        hidden = F.gelu(self.norm(self.conv(by_group)))
+        by_group = self.conv(query).unflatten(-1, (self.groups, -1))  # (B, Hk, Wk, G, D)
+        hidden = F.gelu(self.norm(by_group))
         exact = torch.promote_types(hidden.dtype, torch.float32)
-        hidden, weight = hidden.to(exact), self.proj.weight.to(exact)
-        # Sums of products, because autocast would turn a linear layer back to half precision.
-        offsets = torch.stack([(hidden * row).sum(dim=-1) for row in weight], dim=-1)
-        offsets = offsets.unflatten(0, (query.shape[0], self.groups))
+        # Products and their sums, because autocast would turn a linear layer back to half precision.
+        offsets = (hidden.to(exact).unsqueeze(-2) * self.proj.weight.to(exact)).sum(dim=-1).permute(0, 3, 1, 2, 4)
         if self.offset_range < 0:
             return offsets
         cells = [size - 1 if self.generation == "dat_pp" else size for size in offsets.shape[2:4]]

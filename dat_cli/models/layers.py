@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.errors import ModelError
-from dat_cli.ops.depthwise import depthwise_conv
+from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv
+from dat_cli.ops.linear import linear, linear_gelu
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
@@ -18,12 +19,12 @@ def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def project_padded(linear: nn.Linear, x: Tensor, below: int, right: int) -> Tensor:
-    """``linear`` of a map padded with zeros, without multiplying the zeros: (B, H, W, C) -> (B, H + below, ..., C')."""
+def project_padded(layer: nn.Linear, x: Tensor, below: int, right: int) -> Tensor:
+    """``layer`` of a map padded with zeros, without multiplying the zeros: (B, H, W, C) -> (B, H + below, ..., C')."""
     if not below and not right:
-        return linear(x)
-    product = F.linear(x, linear.weight)
-    return F.pad(product, (0, 0, 0, right, 0, below)) + linear.bias.to(product.dtype)  # autocast leaves the bias alone
+        return layer(x)
+    product = linear(x, layer.weight, None)
+    return F.pad(product, (0, 0, 0, right, 0, below)) + layer.bias.to(product.dtype)  # autocast leaves the bias alone
 
 
 def head_dim(dim: int, heads: int) -> int:
@@ -37,15 +38,53 @@ def head_dim(dim: int, heads: int) -> int:
     return dim // heads
 
 
+class Linear(nn.Linear):
+    """A linear layer over the last axis, (..., C) -> (..., C').
+
+    Args:
+        dim: Channels in.
+        out_dim: Channels out.
+        bias: Whether there is one.
+        gelu: Apply a GELU to the result.
+    """
+
+    def __init__(self, dim: int, out_dim: int, *, bias: bool = True, gelu: bool = False) -> None:
+        super().__init__(dim, out_dim, bias=bias)
+        self.gelu = gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (linear_gelu if self.gelu else linear)(x, self.weight, self.bias)
+
+
 class DepthwiseConv(nn.Conv2d):
-    """One filter for each channel, (B, H, W, C) -> (B, H', W', C)."""
+    """One filter for each channel, (B, H, W, G C) -> (B, H', W', G C); G groups of channels have the same filters."""
 
     def __init__(self, dim: int, kernel: int, stride: int = 1, padding: int | None = None) -> None:
         padding = kernel // 2 if padding is None else padding
         super().__init__(dim, dim, kernel, stride, padding, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return depthwise_conv(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+        weight, bias = self.weight, self.bias
+        groups = x.shape[-1] // weight.shape[0]
+        if groups > 1:
+            weight, bias = weight.repeat(groups, 1, 1, 1), None if bias is None else bias.repeat(groups)
+        return depthwise_conv(x, weight, bias, self.stride[0], int(self.padding[0]))
+
+
+class DepthwiseResidual(DepthwiseConv):
+    """A map plus its 3 x 3 depthwise convolution, (B, H, W, C) -> (B, H, W, C); DAT++.
+
+    Args:
+        dim: Channels.
+        gelu: Apply a GELU to the sum.
+    """
+
+    def __init__(self, dim: int, *, gelu: bool = False) -> None:
+        super().__init__(dim, 3)
+        self.gelu = gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        return add_depthwise_conv(x, self.weight, self.bias, gelu=self.gelu)
 
 
 class PatchStem(nn.Module):
@@ -105,12 +144,9 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, expansion: int = 4, *, depthwise: bool = False) -> None:
         super().__init__()
-        self.up = nn.Linear(dim, expansion * dim)
-        self.depthwise = DepthwiseConv(expansion * dim, 3) if depthwise else None
-        self.down = nn.Linear(expansion * dim, dim)
+        self.up = Linear(dim, expansion * dim, gelu=not depthwise)
+        self.depthwise = DepthwiseResidual(expansion * dim, gelu=True) if depthwise else nn.Identity()
+        self.down = Linear(expansion * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.up(x)
-        if self.depthwise is not None:
-            x = x + self.depthwise(x)
-        return self.down(F.gelu(x))
+        return self.down(self.depthwise(self.up(x)))

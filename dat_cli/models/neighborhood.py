@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dat_cli.errors import ModelError
-from dat_cli.models.layers import head_dim, project_padded
+from dat_cli.models.layers import Linear, head_dim, project_padded
 from dat_cli.models.observe import Local, Observable
 from dat_cli.ops.local import attend_to_cells
 from dat_cli.ops.neighborhood import neighborhood_attention, neighborhoods
@@ -31,8 +31,8 @@ class NeighborhoodAttention(Observable):
         self.heads = heads
         self.head_dim = head_dim(dim, heads)
         self.kernel = kernel
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
         self.rpb = nn.Parameter(torch.empty(heads, 2 * kernel - 1, 2 * kernel - 1))
         nn.init.trunc_normal_(self.rpb, std=0.02)
 

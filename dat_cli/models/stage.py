@@ -9,7 +9,7 @@ from torchvision.ops import StochasticDepth
 
 from dat_cli.catalog import Variant
 from dat_cli.models.deformable import DeformableAttention
-from dat_cli.models.layers import DepthwiseConv, Downsample, Mlp
+from dat_cli.models.layers import DepthwiseResidual, Downsample, Mlp
 from dat_cli.models.neighborhood import NeighborhoodAttention
 from dat_cli.models.window import WindowAttention
 
@@ -26,7 +26,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, attention: nn.Module, drop_path: float, *, convolutions: bool) -> None:
         super().__init__()
-        self.local = DepthwiseConv(dim, 3) if convolutions else None
+        self.local = DepthwiseResidual(dim) if convolutions else nn.Identity()
         self.norm1 = nn.LayerNorm(dim)
         self.attention = attention
         self.norm2 = nn.LayerNorm(dim)
@@ -34,8 +34,7 @@ class Block(nn.Module):
         self.drop_path = StochasticDepth(drop_path, mode="row") if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.local is not None:
-            x = x + self.local(x)
+        x = self.local(x)
         x = x + self.drop_path(self.attention(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 

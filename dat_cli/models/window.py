@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.models.layers import head_dim, project_padded
+from dat_cli.models.layers import Linear, head_dim, project_padded
 from dat_cli.models.observe import Local, Observable, Observation
 
 
@@ -32,46 +32,49 @@ class WindowAttention(Observable):
         self.head_dim = head_dim(dim, heads)
         self.window = window
         self.shift = -(-window // 2) if shifted else 0
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         below, right = -height % self.window, -width % self.window
-        qkv = project_padded(self.qkv, x, below, right)
+        if below or right:  # what is padding is not multiplied
+            qkv = self._cut(project_padded(self.qkv, x, below, right))
+            return self.proj(self._join(self._attend(qkv, (height, width)))[:, :height, :width])
+        # C channels are moved instead of 3 C, and heads stay where they are.
+        return self._join(self.proj(self._attend(self.qkv(self._cut(x)), (height, width))))
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """Windows of the rolled map, (B, H, W, C) -> (B, H / M, W / M, M M, C)."""
         if self.shift:
-            qkv = qkv.roll((-self.shift, -self.shift), dims=(1, 2))
-        x = self._attend(qkv, (height, width))
-        if self.shift:
-            x = x.roll((self.shift, self.shift), dims=(1, 2))
-        return self.proj(x[:, :height, :width])
+            x = x.roll((-self.shift, -self.shift), dims=(1, 2))
+        x = x.unflatten(2, (-1, self.window)).unflatten(1, (-1, self.window))
+        return x.transpose(2, 3).flatten(3, 4)
+
+    def _join(self, x: Tensor) -> Tensor:
+        """The map that windows were cut from."""
+        x = x.unflatten(3, (self.window, self.window)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        return x.roll((self.shift, self.shift), dims=(1, 2)) if self.shift else x
 
     def _attend(self, qkv: Tensor, map_size: tuple[int, int]) -> Tensor:
-        """(B, H, W, 3 C) -> (B, H, W, C), H and W divisible by M, of which ``map_size`` is no padding."""
-        batch, height, width, _ = qkv.shape
-        size = self.window
-        rows, columns = height // size, width // size
-        x = qkv.unflatten(-1, (3, self.heads, self.head_dim)).unflatten(2, (columns, size)).unflatten(1, (rows, size))
-        x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3, B, H / M, W / M, h, M, M, d)
-        x = x.reshape(3, batch, rows * columns, self.heads, size * size, self.head_dim)
-        bias = self._bias().to(qkv.dtype)  # (h, M M, M M)
+        """(B, rows, columns, M M, 3 C) -> (B, rows, columns, M M, C); ``map_size`` is that without padding."""
+        batch, rows, columns, _, _ = qkv.shape
+        parts = qkv.unflatten(-1, (3, self.heads, self.head_dim)).flatten(0, 2).unbind(2)
+        query, key, value = (part.transpose(1, 2) for part in parts)  # each (B n, h, M M, d)
+        bias = self._bias().to(qkv.dtype)[None]  # (1, h, M M, M M)
         if self.shift:
-            seams = _seams(height, width, size, self.shift, like=bias)  # (n, 1, M M, M M)
-            query, key, value = x.flatten(2, 3)  # each (B, n h, M M, d)
-            mask = (bias + seams).flatten(0, 1)
-        else:
-            query, key, value = x.flatten(1, 2)  # each (B n, h, M M, d)
-            mask = bias
+            seams = _seams(rows, columns, self.window, self.shift, like=bias)  # (n, 1, M M, M M)
+            bias = (bias + seams).expand(batch, -1, -1, -1, -1).flatten(0, 1)
         if self.observer is None:
-            x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         else:
-            scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + mask
-            weights = scores.softmax(dim=-1).view(batch, rows * columns, self.heads, size * size, size * size)
-            x = self._told(weights, (height, width), map_size, self.observer).reshape(scores.shape) @ value
-        x = x.reshape(batch, rows, columns, self.heads, size, size, self.head_dim)
-        return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, self.heads * self.head_dim)
+            scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + bias
+            weights = scores.softmax(dim=-1).unflatten(0, (batch, rows * columns))
+            padded_size = (rows * self.window, columns * self.window)
+            attended = self._told(weights, padded_size, map_size, self.observer).flatten(0, 1) @ value
+        return attended.transpose(1, 2).flatten(2).unflatten(0, (batch, rows, columns))
 
     def _told(
         self,
@@ -99,17 +102,16 @@ class WindowAttention(Observable):
     def _bias(self) -> Tensor:
         """(h, M M, M M): the table by the difference of query and key, row offset major."""
         size = self.window
-        position = torch.arange(size, device=self.relative_position_bias_table.device)
-        offset = position[:, None] - position + size - 1  # (M, M)
         table = self.relative_position_bias_table.T.unflatten(1, (2 * size - 1, -1))  # (h, 2 M - 1, 2 M - 1)
-        bias = table[:, offset[:, None, :, None], offset[None, :, None, :]]  # (h, M, M, M, M)
+        # The M entries that a query meets lie side by side, the first key's last.
+        bias = table.unfold(1, size, 1).unfold(2, size, 1).flip(3, 4)  # (h, M, M, M, M)
         return bias.flatten(3).flatten(1, 2)
 
 
-def _seams(height: int, width: int, window: int, shift: int, like: Tensor) -> Tensor:
+def _seams(rows: int, columns: int, window: int, shift: int, like: Tensor) -> Tensor:
     """(n, 1, M M, M M): -100 between positions of a window that the roll brought from different sides."""
-    rows, columns = _regions(height, window, shift, like), _regions(width, window, shift, like)
-    region = rows[:, None, :, None] * 3 + columns[None, :, None, :]  # (H / M, W / M, M, M)
+    y, x = _regions(rows * window, window, shift, like), _regions(columns * window, window, shift, like)
+    region = y[:, None, :, None] * 3 + x[None, :, None, :]  # (H / M, W / M, M, M)
     region = region.flatten(2).flatten(0, 1)  # (n, M M)
     return (region[:, :, None] != region[:, None]).to(like.dtype)[:, None] * -100.0
 

@@ -8,32 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.setting import is_reference
 
 
-def bilinear_sample(maps: Tensor, positions: Tensor) -> Tensor:
+def bilinear_sample(maps: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Sample maps at positions.
 
     Args:
         maps: (B, C, H, W).
-        positions: (B, M, N, 2), normalised (y, x); float32 or float64.
+        y: (B, M, N), normalised; float32 or float64.
+        x: The same.
 
     Returns:
         (B, C, M, N) in the maps' type.
     """
     if is_reference():
-        return bilinear_sample_reference(maps, positions)
-    sampled = F.grid_sample(maps.to(positions.dtype), positions.flip(-1), align_corners=True)
-    return sampled.to(maps.dtype)
+        return bilinear_sample_reference(maps, y, x)
+    return F.grid_sample(maps.to(x.dtype), torch.stack([x, y], dim=-1), align_corners=True).to(maps.dtype)
 
 
-def bilinear_sample_reference(maps: Tensor, positions: Tensor) -> Tensor:
+def bilinear_sample_reference(maps: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """The same, corner by corner: the four cells around each position, weighted by their nearness."""
-    sampled = maps.new_zeros(maps.shape[:2] + positions.shape[1:3], dtype=positions.dtype)
-    for cells, nearness in _corners(positions, maps.shape[-2], maps.shape[-1]):
+    sampled = maps.new_zeros(maps.shape[:2] + x.shape[1:], dtype=x.dtype)
+    for cells, nearness in _corners(y, x, maps.shape[-2], maps.shape[-1]):
         values = maps.flatten(2).gather(2, cells.flatten(1)[:, None].expand(-1, maps.shape[1], -1))
         sampled = sampled + values.unflatten(2, cells.shape[1:]) * nearness[:, None]
     return sampled.to(maps.dtype)
@@ -51,18 +52,17 @@ def bilinear_splat(values: Tensor, positions: Tensor, size: tuple[int, int]) -> 
         (B, C, H, W); what belongs to the zeros outside is lost.
     """
     maps = values.new_zeros(*values.shape[:2], size[0] * size[1])
-    for cells, nearness in _corners(positions, *size):
+    for cells, nearness in _corners(*positions.unbind(-1), *size):
         shares = (values * nearness[:, None].to(values.dtype)).flatten(2)
         maps = maps.scatter_add(2, cells.flatten(1)[:, None].expand_as(shares), shares)
     return maps.unflatten(2, size)
 
 
-def _corners(positions: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _corners(y: Tensor, x: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The four cells around each position, (B, M, N) as row x W + column, and their nearness, 0 for cells outside."""
-    cell = (positions + 1) / 2 * positions.new_tensor([height - 1, width - 1])  # (B, M, N, 2)
-    corner = cell.floor()
-    for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        y, x = (corner + positions.new_tensor(step)).unbind(-1)  # (B, M, N)
-        nearness = (1 - (cell[..., 0] - y).abs()) * (1 - (cell[..., 1] - x).abs())
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        yield (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).long(), nearness * inside
+    y, x = (y + 1) / 2 * (height - 1), (x + 1) / 2 * (width - 1)
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        row, column = y.floor() + down, x.floor() + right
+        nearness = (1 - (y - row).abs()) * (1 - (x - column).abs())
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        yield (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long(), nearness * inside

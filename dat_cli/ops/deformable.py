@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
+from torch.utils.checkpoint import checkpoint
 
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.setting import is_reference
 
-# Scores of one image that may stand in memory at once, 128 MiB in float32: an image of 2048 x 1024 has 67 million
-# pairs of query and key in each head of DAT's third stage.
-_SCORES = 2**25
+# Pairs of query and key that may stand in memory at once, 128 MiB in float32: an image of 2048 x 1024 has 67 million
+# in each head of DAT's third stage.
+_PAIRS = 2**25
 
 
 def deformable_attention(
@@ -19,25 +20,31 @@ def deformable_attention(
 ) -> Tensor:
     """softmax(query key^T / sqrt(d) + bias) value.
 
+    Where all pairs would take more than 128 MiB, some rows of queries are attended at a time, and their bias and
+    weights are computed again for the backward pass instead of being kept.
+
     Args:
         query: (B, H, W, h, d).
         key: (B, N, h, d), heads in the order of their groups.
         value: (B, N, h, d).
         table: (h, 2 H0 - 1, 2 W0 - 1), position bias by displacement.
-        query_points: (H, W, 2), where queries stand; float32 or float64.
+        query_points: (H, W, 2), where queries stand, a grid; float32 or float64.
         key_points: (B, G, N, 2), where keys were sampled; the same type.
 
     Returns:
         (B, H, W, h, d).
     """
-    _, height, width, heads, _ = query.shape
-    per_row = width * key.shape[1] * heads
-    rows = max(1, _SCORES // per_row)
+    batch, height, width, heads, _ = query.shape
+    rows = max(1, _PAIRS // max(1, batch * width * key.shape[1] * heads))
+    if rows >= height:
+        return _attend(query, key, value, table, query_points, key_points)
+    tops = range(0, height, rows)
     parts = [
-        _attend(query[:, top : top + rows], key, value, table, query_points[top : top + rows], key_points)
-        for top in range(0, height, rows)
+        (query[:, top : top + rows], key, value, table, query_points[top : top + rows], key_points) for top in tops
     ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    if torch.is_grad_enabled() and not is_reference():
+        return torch.cat([checkpoint(_attend, *p, use_reentrant=False, preserve_rng_state=False) for p in parts], dim=1)
+    return torch.cat([_attend(*part) for part in parts], dim=1)
 
 
 def deformable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
@@ -45,17 +52,40 @@ def deformable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> 
 
     Args:
         table: (h, 2 H0 - 1, 2 W0 - 1).
-        query_points: (M, 2), normalised (y, x).
+        query_points: (H, W, 2), normalised (y, x), a grid.
         key_points: (B, G, N, 2).
 
     Returns:
-        (B, h, M, N) in the points' type; head = group x (h / G) + head in group.
+        (B, h, H W, N) in the points' type; head = group x (h / G) + head in group.
     """
-    batch, groups, keys, _ = key_points.shape
-    displacement = (query_points[:, None] - key_points.flatten(0, 1)[:, None]) / 2  # (B G, M, N, 2)
-    tables = table.to(key_points.dtype).unflatten(0, (groups, -1)).expand(batch, -1, -1, -1, -1)
-    bias = bilinear_sample(tables.flatten(0, 1), displacement)  # (B G, h / G, M, N)
-    return bias.reshape(batch, table.shape[0], query_points.shape[0], keys)
+    rows, columns = query_points[:, 0, 0, None], query_points[0, :, 1, None]  # (H, 1), (W, 1)
+    keys_y, keys_x = key_points[:, :, None].unbind(-1)  # (B, G, 1, N)
+    y, x = rows - keys_y, columns - keys_x
+    batch, groups, width, keys = x.shape
+    # Of each axis alone, (B, G, H, N) and (B, G, W, N): what all pairs have is written once, and not computed with.
+    shape = (batch, groups, y.shape[2], width, keys)
+    y, x = (each.expand(shape).flatten(2, 3).flatten(0, 1) for each in ((y / 2)[:, :, :, None], (x / 2)[:, :, None]))
+    tables = table.to(x.dtype).unflatten(0, (groups, -1)).expand(batch, -1, -1, -1, -1)
+    bias = bilinear_sample(tables.flatten(0, 1), y, x)  # (B G, h / G, H W, N)
+    return bias.unflatten(0, (batch, groups)).flatten(1, 2)
+
+
+def separable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
+    """The same as products of matrices, for each key Y T X^T, because bilinear weights are separable.
+
+    Its backward is made of products, too, while that of sampling adds all pairs to the few entries of the table one
+    by one, which the many threads of a GPU do in turn.
+    """
+    groups, keys = key_points.shape[1:3]
+    sides = table.shape[1:]
+    at = (query_points[:, 0, 0], query_points[0, :, 1])
+    y, x = (_hats(*each) for each in zip(at, key_points.unbind(-1), sides, strict=True))  # (B, G, N, H, 2 H0 - 1), ...
+    tables = table.to(key_points.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, 2 H0 - 1, h / G ..)
+    by_row = y.flatten(2, 3) @ tables  # (B, G, N H, h / G (2 W0 - 1))
+    by_row = by_row.unflatten(-1, (-1, sides[1])).unflatten(2, (keys, -1)).flatten(3, 4)  # (B, G, N, H h / G, 2 W0 - 1)
+    bias = by_row @ x.transpose(-1, -2)  # (B, G, N, H h / G, W)
+    bias = bias.unflatten(3, (len(at[0]), -1)).permute(0, 1, 4, 3, 5, 2)  # (B, G, h / G, H, W, N)
+    return bias.flatten(3, 4).flatten(1, 2)
 
 
 def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
@@ -71,7 +101,7 @@ def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: 
     Returns:
         (B, h, H W, N).
     """
-    bias = deformable_bias(table, query_points.flatten(0, 1), key_points).to(query.dtype)
+    bias = deformable_bias(table, query_points, key_points).to(query.dtype)
     queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
     scores = queries @ key.permute(0, 2, 3, 1) * queries.shape[-1] ** -0.5 + bias
     return scores.softmax(dim=-1)
@@ -84,7 +114,21 @@ def _attend(
     if is_reference():
         attended = deformable_weights(query, key, table, query_points, key_points) @ values
     else:
-        bias = deformable_bias(table, query_points.flatten(0, 1), key_points).to(query.dtype)  # (B, h, M, N)
+        bias = _choose_bias(table, query_points, key_points).to(query.dtype)  # (B, h, M, N)
         queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
         attended = F.scaled_dot_product_attention(queries, key.transpose(1, 2), values, attn_mask=bias)
     return attended.transpose(1, 2).reshape(query.shape)
+
+
+def _choose_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
+    """By products where a GPU needs gradients; on CPUs sampling measures two to four times faster, backward as well."""
+    needs_gradients = torch.is_grad_enabled() and (table.requires_grad or key_points.requires_grad)
+    look_up = separable_bias if needs_gradients and table.device.type != "cpu" else deformable_bias
+    return look_up(table, query_points, key_points)
+
+
+def _hats(at: Tensor, keys: Tensor, size: int) -> Tensor:
+    """Bilinear weights along one axis, (H,) and (B, G, N) -> (B, G, N, H, size): two of each row are not 0."""
+    cell = ((at - keys[..., None]) / 2 + 1) / 2 * (size - 1)  # (B, G, N, H)
+    cells = torch.arange(size, dtype=cell.dtype, device=cell.device)
+    return (1 - (cell[..., None] - cells).abs()).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Depthwise convolution of (B, H, W, C) maps."""
+"""Depthwise convolution of (B, H, W, C) maps, with what often follows it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.ops import onednn
 
-def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+
+def depthwise_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 0, *, gelu: bool = False
+) -> Tensor:
     """Convolve each channel with its own filter.
 
     Args:
@@ -16,15 +20,40 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, 
         bias: (C,) or None.
         stride: Step in both directions.
         padding: Zeros around the map.
+        gelu: Apply a GELU to the result.
 
     Returns:
         (B, H', W', C).
     """
     if x.dtype == torch.float64 and x.device.type == "cpu":
-        # The CPU has no kernel for it: torch loops over the channels, two hundred times slower than this.
-        return depthwise_conv_reference(x, weight, bias, stride, padding)
-    x = x.permute(0, 3, 1, 2)
-    return F.conv2d(x, weight, bias, stride, padding, groups=x.shape[1]).permute(0, 2, 3, 1)
+        # The CPU has no float64 kernel: torch loops over the channels, two hundred times slower than this.
+        x = depthwise_conv_reference(x, weight, bias, stride, padding)
+        return F.gelu(x) if gelu else x
+    maps = x.permute(0, 3, 1, 2)
+    if gelu and onednn.suits(x, weight, bias):
+        maps = onednn.convolution_gelu(maps, weight, bias, stride, padding, groups=maps.shape[1])
+    else:
+        maps = F.conv2d(maps, weight, bias, stride, padding, groups=maps.shape[1])
+        maps = F.gelu(maps) if gelu else maps
+    return maps.permute(0, 2, 3, 1)
+
+
+def add_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
+    """``x`` plus its convolution with a filter of odd size K, stride 1: (B, H, W, C) -> (B, H, W, C).
+
+    Args:
+        x: (B, H, W, C).
+        weight: (C, 1, K, K).
+        bias: (C,) or None.
+        gelu: Apply a GELU to the sum.
+    """
+    padding = weight.shape[-1] // 2
+    if onednn.suits(x, weight, bias):
+        # The sum is itself a convolution, whose filter has one more in its centre: a pass less over a map that is
+        # larger than the cache.
+        return depthwise_conv(x, weight + _centre(weight), bias, padding=padding, gelu=gelu)
+    x = x + depthwise_conv(x, weight, bias, padding=padding)
+    return F.gelu(x) if gelu else x
 
 
 def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -38,3 +67,9 @@ def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor | None, str
             seen = x[:, i : i + rows * stride : stride, j : j + columns * stride : stride][:, :rows, :columns]
             total = total + seen * weight[:, 0, i, j]
     return total
+
+
+def _centre(weight: Tensor) -> Tensor:
+    """(K, K) with a one in its centre."""
+    side = torch.arange(weight.shape[-1], device=weight.device) == weight.shape[-1] // 2
+    return (side[:, None] & side).to(weight.dtype)

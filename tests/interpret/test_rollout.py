@@ -26,7 +26,7 @@ def matrix(seen: Observation) -> Tensor:
     total = torch.zeros(height * width, height * width, dtype=weights.dtype)
     for head, of_head in enumerate(weights):  # (H W, N)
         positions = seen.positions[0, head // per_group].expand(height * width, -1, -1, -1)
-        total += of_head @ bilinear_sample(each, positions).flatten(1).T / len(weights)
+        total += of_head @ bilinear_sample(each, *positions.unbind(-1)).flatten(1).T / len(weights)
     return total
 
 

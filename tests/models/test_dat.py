@@ -83,7 +83,7 @@ def test_a_large_image_is_attended_in_parts_with_the_same_result(name: str, monk
 
     with torch.no_grad():
         whole = model(image)
-        monkeypatch.setattr("dat_cli.ops.deformable._SCORES", 1000)
+        monkeypatch.setattr("dat_cli.ops.deformable._PAIRS", 1000)
         monkeypatch.setattr("dat_cli.ops.deformable._attend", count)
         parts = model(image)
     assert len(attended) > sum(blocks.count("D") for blocks in VARIANTS[name].blocks)

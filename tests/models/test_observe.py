@@ -72,7 +72,7 @@ def test_keys_are_sampled_where_positions_say(kind: str) -> None:
     (observation,) = seen.values()
     assert isinstance(observation, Deformed)
     groups = x.permute(0, 3, 1, 2).unflatten(1, (2, 16))[0]  # (G, C / G, H, W)
-    sampled = bilinear_sample(groups, observation.positions[0]).flatten(2).flatten(0, 1).T  # (N, C)
+    sampled = bilinear_sample(groups, *observation.positions[0].unbind(-1)).flatten(2).flatten(0, 1).T  # (N, C)
     value = layer.value(sampled).unflatten(-1, (4, 8))  # (N, h, d)
     attended = torch.einsum("bhmn,nhd->bmhd", observation.weights, value).flatten(2)
     torch.testing.assert_close(layer.proj(attended).view_as(output), output)

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dat_cli.catalog import Generation
 from dat_cli.ops import reference
 from dat_cli.ops.bilinear import bilinear_sample
-from dat_cli.ops.deformable import deformable_attention, deformable_bias
+from dat_cli.ops.deformable import deformable_attention, deformable_bias, separable_bias
 from dat_cli.ops.depthwise import depthwise_conv_reference
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.points import query_points, reference_points
 
 
+def gradients(compute: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """The result, and the gradients of a weighted sum of it."""
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    result = compute(*leaves)
+    weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)
+    (result * weights).sum().backward()
+    return [result.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+
 def both(compute: Callable[..., Tensor], *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Result and gradients by the fast path and by the plain one."""
-    results = []
-    for plain in (False, True):
-        leaves = [x.detach().clone().requires_grad_() for x in inputs]
-        with reference(plain):
-            result = compute(*leaves)
-        weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)
-        (result * weights).sum().backward()
-        results.append([result.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)])
-    return results[0], results[1]
+    with reference():
+        plain = gradients(compute, *inputs)
+    return gradients(compute, *inputs), plain
 
 
 def double(*shape: int, low: float = -1, high: float = 1) -> Tensor:
@@ -44,14 +48,16 @@ def seed() -> None:
 
 def test_bilinear_sampling_is_the_weighted_sum_of_four_cells() -> None:
     # Positions beyond the map sample zeros, and partly so within a cell of its border.
-    fast, plain = both(bilinear_sample, double(2, 3, 5, 7), double(2, 4, 6, 2, low=-1.6, high=1.6))
+    fast, plain = both(bilinear_sample, double(2, 3, 5, 7), *(double(2, 4, 6, low=-1.6, high=1.6) for _ in range(2)))
     torch.testing.assert_close(fast, plain)
 
 
 def test_a_map_of_one_cell_gives_it_everywhere() -> None:
     for plain in (False, True):
         with reference(plain):
-            sampled = bilinear_sample(torch.full((1, 2, 1, 1), 3.0), torch.tensor([[[[-1.0, 0.3], [1.0, 0.0]]]]))
+            sampled = bilinear_sample(
+                torch.full((1, 2, 1, 1), 3.0), torch.tensor([[[-1.0, 1.0]]]), torch.tensor([[[0.3, 0.0]]])
+            )
         assert torch.equal(sampled, torch.full((1, 2, 1, 2), 3.0))
 
 
@@ -87,13 +93,55 @@ def test_deformable_attention_is_the_plain_one(generation: Generation) -> None:
     torch.testing.assert_close(fast, plain)
 
 
+def test_attending_in_parts_changes_nothing_and_never_holds_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = double(2, 12, 6, 4, 8), double(2, 9, 4, 8), double(2, 9, 4, 8)
+    table, positions = double(4, 23, 11), double(2, 2, 9, 2)
+    grid = query_points(12, 6, "dat_pp", like=query)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, positions: Tensor) -> Tensor:
+        return deformable_attention(query, key, value, table, grid, positions)
+
+    pairs = 2 * 4 * 12 * 6 * 9
+    with LargestTensor() as at_once:
+        whole = gradients(attend, query, key, value, table, positions)
+    assert at_once.elements >= pairs
+    monkeypatch.setattr("dat_cli.ops.deformable._PAIRS", pairs // 4)
+    with LargestTensor() as in_parts:
+        parts = gradients(attend, query, key, value, table, positions)
+    assert in_parts.elements < pairs  # forward and backward
+    torch.testing.assert_close(parts, whole)
+
+
+class LargestTensor(TorchDispatchMode):
+    """How many numbers the largest tensor holds that is computed meanwhile."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        made = result if isinstance(result, tuple | list) else [result]
+        self.elements = max([self.elements, *(each.numel() for each in made if isinstance(each, Tensor))])
+        return result
+
+
 def test_the_bias_is_looked_up_by_half_the_displacement() -> None:
     # A query a whole map below and left of its key is at the table's last row and first column.
     table = torch.arange(9.0).view(1, 3, 3)
-    query = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+    side = torch.tensor([-1.0, 0.0, 1.0])
+    queries = torch.stack(torch.meshgrid(side, side, indexing="ij"), dim=-1)
     key = torch.tensor([[[[-1.0, 1.0]]]])
-    bias = deformable_bias(table, query, key)
-    assert bias.flatten().tolist() == [table[0, 2, 0].item(), table[0, 1:, :2].mean().item()]
+    bias = deformable_bias(table, queries, key).view(3, 3)
+    assert bias[2, 0] == table[0, 2, 0]
+    assert bias[1, 1] == table[0, 1:, :2].mean()
+
+
+@pytest.mark.parametrize("generation", get_args(Generation))
+def test_the_bias_by_products_is_the_sampled_one(generation: Generation) -> None:
+    table, positions = double(4, 9, 11), double(3, 2, 7, 2, low=-1.6, high=1.6)
+    grid = query_points(5, 6, generation, like=table)
+    sampled = gradients(lambda table, positions: deformable_bias(table, grid, positions), table, positions)
+    products = gradients(lambda table, positions: separable_bias(table, grid, positions), table, positions)
+    torch.testing.assert_close(products, sampled)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (5, 2, 2), (9, 8, 4), (8, 8, 0)])
