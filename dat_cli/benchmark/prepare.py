@@ -17,6 +17,7 @@ from dat_cli.benchmark.rounds import Clock, enough_calls
 from dat_cli.benchmark.subjects import Subject
 from dat_cli.benchmark.work import Work
 from dat_cli.data.walk import printable
+from dat_cli.train.memory import free_memory
 
 log = logging.getLogger("dat.benchmark")
 
@@ -107,14 +108,16 @@ def prepare(subject: Subject, conditions: Conditions, warmup: int, device: torch
 def _make_ready(prepared: Prepared, warmup: int, device: torch.device) -> None:
     subject, conditions, clock = prepared.subject, prepared.conditions, prepared.clock
     network = subject.build(conditions.image_size).to(device)
-    compiled = conditions.compile != "false" and not subject.eager
-    if compiled:
-        mode = None if conditions.compile == "true" else conditions.compile
-        network.compile(dynamic=False, mode=mode)
     size = conditions.image_size
     images = torch.randn(conditions.batch_size, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     work = Work(network, conditions.task, images, conditions.precision)
+    compiled = conditions.compile != "false" and not subject.eager
     with subject.arithmetic():
+        if device.type == "cpu" and len(images) > 2:
+            _require_memory(len(images) // 2 * call_bytes(work.forward_two, device))
+        if compiled:
+            mode = None if conditions.compile == "true" else conditions.compile
+            network.compile(dynamic=False, mode=mode)
         if compiled:
             log.info("%s is compiled", subject.network)
         first = clock.seconds(work.call)
@@ -124,6 +127,12 @@ def _make_ready(prepared: Prepared, warmup: int, device: torch.device) -> None:
     prepared.calls = enough_calls(min(usual))
     prepared.kept_bytes = work.kept_bytes()
     prepared.call = work.call
+
+
+def _require_memory(needed: int) -> None:
+    """A CPU does not say when its memory is full: the system would end the process, and all would be lost."""
+    if needed > free_memory():
+        raise MemoryError
 
 
 def _in_words(error: Exception) -> str:

@@ -45,6 +45,11 @@ class Work:
             tensors |= {id(each): each for each in state.values() if isinstance(each, Tensor)}
         return sum(each.untyped_storage().nbytes() for each in tensors.values())
 
+    def forward_two(self) -> None:
+        """A forward pass of two images, whose graph stands until the end in training."""
+        with torch.set_grad_enabled(self.network.training), self._autocast():
+            self.network(self._images[:2])
+
     def _infer(self) -> None:
         torch.compiler.cudagraph_mark_step_begin()
         with torch.inference_mode(), self._autocast():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _COLOURS = (BLUE, ORANGE, TEAL, PURPLE, RED)
 _STYLES = ("-", ":", "--", "-.")
 _DPI = 200
+_MARGIN = 1.4  # factor below the lowest and above the highest value: there is always a number beside the axis
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Cost:
         image_size: Pixels of a side.
         batch_size: Images in a call.
         ms_per_image: Milliseconds.
-        mib: Peak memory of the call in MiB.
+        mib: Peak memory in MiB; above 0.
     """
 
     task: str
@@ -98,7 +99,7 @@ def _panels(costs: Sequence[Cost], task: str) -> list[tuple[_Panel, list[Cost]]]
 
 
 def _draw(axes: Axes, title: str, panel: _Panel, costs: Sequence[Cost], lines: list[tuple[str, str]]) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
     networks, ways = (list(dict.fromkeys(values)) for values in zip(*lines, strict=True))
     for network, way in lines:
@@ -119,10 +120,14 @@ def _draw(axes: Axes, title: str, panel: _Panel, costs: Sequence[Cost], lines: l
     axes.xaxis.set_major_locator(FixedLocator(sorted({panel.x(cost) for cost in costs})))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
     axes.xaxis.set_minor_locator(NullLocator())
+    low, high = (pick(panel.y(cost) for cost in costs) for pick in (min, max))
+    axes.set_ylim(low / _MARGIN, high * _MARGIN)
+    wide = high > 30 * low
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide else (1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(which="both")
-    axes.tick_params(which="both", length=0)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid()
+    axes.tick_params(length=0)
 
 
 def _image_size(cost: Cost) -> int:

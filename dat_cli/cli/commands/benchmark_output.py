@@ -48,12 +48,14 @@ class Output:
         return sum(measurement.error is not None for measurement in found), len(found)
 
     def write(self) -> None:
-        """Print, and draw if that is wanted."""
+        """Print, and draw if that is wanted; nothing where nothing was measured."""
+        if not self.cells and not self.loading:
+            return
         if self.format == "json":
             print_json(self.to_json())
         else:
             self._print_tables()
-        if self.plot is not None and self.cells:
+        if self.plot is not None:
             self._draw(self.plot)
 
     def to_json(self) -> dict[str, object]:
@@ -101,12 +103,12 @@ def costs(cells: list[Cell]) -> list[Cost]:
     for cell in cells:
         at = cell.conditions
         for each in cell.measurements:
-            if each.ms_per_image is not None and each.call_bytes is not None:
+            if each.ms_per_image is not None and each.peak_bytes is not None:
                 form = each.form if each.form in ("reference", "eager") else ""
                 how = "" if at.compile == "false" or each.form == "eager" else _COMPILE_WORDS[at.compile]
                 precision = _name(at.precision) if several else ""
                 way = ", ".join(word for word in (form, how, precision) if word)
-                mib = each.call_bytes / _MIB
+                mib = each.peak_bytes / _MIB
                 found.append(Cost(at.task, each.network, way, at.image_size, at.batch_size, each.ms_per_image, mib))
     return found
 
