@@ -17,7 +17,7 @@ from dat_cli.errors import DataError
 if TYPE_CHECKING:
     from dat_cli.data.crop import Crop
 
-__all__ = ["IMAGE_SUFFIXES", "check_image", "find_images", "load_image", "load_part"]
+__all__ = ["IMAGE_SUFFIXES", "check_image", "find_images", "load_enough", "load_image"]
 
 # Only these decoders ever see a file. Others that Pillow has would start programs (EPS) or read fonts and films.
 _OPTIONAL_FORMATS = [name.upper() for name in ("webp", "avif") if features.check(name)]
@@ -57,25 +57,25 @@ def load_image(source: Path | str | BinaryIO, name: str | None = None) -> Image.
     return _decode(source, name, _whole)
 
 
-def load_part(
+def load_enough(
     source: Path | str | BinaryIO, choose: Callable[[tuple[int, int]], Crop], name: str | None = None
-) -> Image.Image:
-    """A part of a picture, upright, in RGB with 8 bits, resized.
+) -> tuple[Image.Image, Crop]:
+    """A picture of which only a part is wanted, as ``load_image`` gives it but no larger than the part needs.
 
-    A JPEG is decoded no larger than needed: at 1/2, 1/4 or 1/8 of its size where that leaves two pixels a side for each
-    of the result.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves two pixels a side for each of the result.
 
     Args:
         source: A path, or a file opened for reading bytes.
-        choose: From the upright picture's (width, height) to the part of it that is wanted.
+        choose: From the upright picture's (width, height) to the part that is wanted.
         name: What to call it in an error; by default its path.
+
+    Returns:
+        The picture, and the part in its pixels.
 
     Raises:
         DataError: It cannot be read or decoded; names it and says why.
     """
-    from dat_cli.data.crop import cut  # imports torch, which who looks for images does without
-
-    return cut(*_decode(source, name, lambda image: _reduced(image, choose)))
+    return _decode(source, name, lambda image: _enough(image, choose))
 
 
 def check_image(path: Path | str) -> None:
@@ -113,7 +113,7 @@ def _smallest(image: Image.Image) -> Image.Image:
     return _whole(image)
 
 
-def _reduced(image: Image.Image, choose: Callable[[tuple[int, int]], Crop]) -> tuple[Image.Image, Crop]:
+def _enough(image: Image.Image, choose: Callable[[tuple[int, int]], Crop]) -> tuple[Image.Image, Crop]:
     """The upright picture, perhaps smaller than it is, and the part that is wanted in its pixels."""
     if image.format not in ("JPEG", "MPO"):
         image.load()  # only then other kinds know everything about themselves

@@ -18,7 +18,7 @@ from dat_cli.catalog import Preprocessing
 from dat_cli.data.augment import distortions, erasures
 from dat_cli.data.crop import Crop, cut
 from dat_cli.data.geometry import covering, middle_part
-from dat_cli.data.image import load_image, load_part
+from dat_cli.data.image import load_enough, load_image
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -39,7 +39,7 @@ def read(source: Path | BinaryIO | Image.Image, transform: Transform, name: str 
     if isinstance(source, Image.Image):
         return transform(source)
     if isinstance(transform, TrainTransform):
-        return transform.after_crop(load_part(source, transform.choose, name))
+        return transform.after_crop(cut(*load_enough(source, transform.choose, name)))
     return transform(load_image(source, name))
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from dat_cli.data.crop import Crop, cut
-from dat_cli.data.image import IMAGE_SUFFIXES, load_image, load_part
+from dat_cli.data.image import IMAGE_SUFFIXES, load_enough, load_image
 from dat_cli.errors import DataError
 
 ORIENTATION = 0x0112
@@ -42,7 +42,7 @@ def scales(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def difference(path: Path, crop: Crop = PART) -> float:
     """Mean levels between the part of the file and that of the whole picture."""
-    part, expected = load_part(path, lambda _: crop), cut(load_image(path), crop)
+    part, expected = cut(*load_enough(path, lambda _: crop)), cut(load_image(path), crop)
     assert (part.mode, part.size, part.info) == (expected.mode, expected.size, {})
     return float(np.abs(np.asarray(part).astype(int) - np.asarray(expected).astype(int)).mean())
 
@@ -54,7 +54,7 @@ def test_a_jpeg_is_decoded_at_the_smallest_size_with_two_pixels_for_one(
     tmp_path: Path, scene: Image.Image, scales: list[int], side: int, scale: int
 ) -> None:
     scene.save(tmp_path / "a.jpg", quality=95)
-    load_part(tmp_path / "a.jpg", lambda _: PART._replace(size=(side, side)))
+    load_enough(tmp_path / "a.jpg", lambda _: PART._replace(size=(side, side)))
     assert scales == [scale]
 
 
@@ -97,7 +97,7 @@ def test_the_part_is_chosen_by_the_size_of_the_upright_picture(tmp_path: Path, s
         sizes.append(size)
         return PART
 
-    load_part(tmp_path / "a.jpg", choose)
+    load_enough(tmp_path / "a.jpg", choose)
     assert sizes == [(363, 401)]
 
 
@@ -110,7 +110,7 @@ def test_other_kinds_are_decoded_whole(tmp_path: Path, scene: Image.Image, suffi
 def test_a_part_of_an_open_file_is_read(scene: Image.Image) -> None:
     data = io.BytesIO()
     scene.save(data, "JPEG")
-    assert load_part(data, lambda _: PART).size == (32, 32)
+    assert cut(*load_enough(data, lambda _: PART)).size == (32, 32)
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -122,7 +122,7 @@ def test_a_truncated_jpeg_is_named_wherever_its_part_lies(
     scene.save(path, progressive=progressive)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(DataError) as part:
-        load_part(path, lambda _: Crop((0, 0, 300, 100), (16, 16), "bicubic"))
+        load_enough(path, lambda _: Crop((0, 0, 300, 100), (16, 16), "bicubic"))
     with pytest.raises(DataError) as whole:
         load_image(path)
     assert part.value.message == whole.value.message
