@@ -246,16 +246,6 @@ def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def last_value(words: list[str], option: str) -> str | None:
-    """Value of an option before there is a parser; None where it lacks one, which the parser will say."""
-    for index in range(len(words) - 1, -1, -1):
-        if words[index].startswith(f"{option}="):
-            return words[index].partition("=")[2]
-        if words[index] == option:
-            return words[index + 1] if index + 1 < len(words) else None
-    return None
-
-
 def add_owner(group: Any) -> None:
     """The option that says whose weights the name of a variant means."""
     group.add_argument("--owner", type=str | None, help="Whose weights on the Hub a variant's name means.")

@@ -39,12 +39,6 @@ _FEW = 200
 log = logging.getLogger("dat.calibrate")
 
 
-def main(args: list[str]) -> int:
-    """Calibrate; ``args`` begins with the command's own name."""
-    Calibrate(args)
-    return 0
-
-
 class _Trainer(Trainer):
     """A trainer with a method of the command's name, without which LightningCLI knows no such command."""
 

@@ -9,28 +9,12 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from dat_cli.cli.images import ImageCLI, images_first
+from dat_cli.cli.images import ImageCLI
 from dat_cli.errors import DatError, UsageError
 from dat_cli.run.batches import PredictionData
 from dat_cli.run.embed import Embedding, Embeddings
 from dat_cli.run.load import load_model
 from dat_cli.run.vectors import Write, check_vector_file, vector_file
-
-
-def main(args: list[str]) -> int:
-    """Turn images into vectors.
-
-    Args:
-        args: ``embed``, images and options in any order.
-
-    Returns:
-        0 when all images could be read.
-
-    Raises:
-        DatError: Some could not (exit code 1), or nothing was done at all.
-    """
-    Embed(images_first(args))
-    return 0
 
 
 class _Trainer(Trainer):

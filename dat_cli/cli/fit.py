@@ -11,7 +11,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, check_channels, flat, last_value, on_terminal
+from dat_cli.cli.base import DatCLI, check_channels, flat, on_terminal
+from dat_cli.cli.early import last_value
 from dat_cli.cli.fit_options import add_options, check_options
 from dat_cli.cli.memory import training_needs_less
 from dat_cli.cli.resume import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from argparse import SUPPRESS
-from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -16,8 +15,6 @@ from dat_cli.errors import UsageError
 from dat_cli.run.images import ImagePaths
 from dat_cli.run.resolve import DEFAULT, find_weights
 from dat_cli.train.hardware import default_precision
-
-_FLAGS = ("-h", "--help")
 
 
 class ImageCLI(DatCLI):
@@ -78,26 +75,3 @@ class ImageCLI(DatCLI):
         if self.paths.from_pipe and self.trainer.world_size > 1:
             hint = "write it to a file, or leave out --trainer.devices"
             raise UsageError("several processes cannot share what comes on standard input or a pipe", hint=hint)
-
-
-def images_first(args: Sequence[str]) -> list[str]:
-    """Bring images and options, given in any order, into the one that argparse takes: it ends positionals at an option.
-
-    Every option but help has exactly one value; after ``--`` all are images.
-
-    Args:
-        args: ``predict``, then what was typed.
-    """
-    images: list[str] = []
-    options: list[str] = []
-    rest = iter(args[1:])
-    for arg in rest:
-        if arg == "--":
-            images.extend(f"./{name}" if name.startswith("-") else name for name in rest)
-        elif not arg.startswith("-") or arg == "-":
-            images.append(arg)
-        else:
-            options.append(arg)
-            if "=" not in arg and arg not in _FLAGS:
-                options.extend(value for value in [next(rest, None)] if value is not None)
-    return [args[0], *images, *options]

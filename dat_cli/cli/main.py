@@ -24,10 +24,10 @@ COMMANDS: dict[str, Command] = {
     "fit": Command("dat_cli.cli.lightning", "train a network on images"),
     "validate": Command("dat_cli.cli.lightning", "measure trained weights on validation images"),
     "test": Command("dat_cli.cli.lightning", "measure trained weights on test images"),
-    "predict": Command("dat_cli.cli.predict", "name what is in pictures"),
+    "predict": Command("dat_cli.cli.lightning", "name what is in pictures"),
     "explain": Command("dat_cli.cli.commands.explain", "draw what a network looks at in pictures"),
-    "embed": Command("dat_cli.cli.embed", "turn pictures into vectors, for search and clustering"),
-    "calibrate": Command("dat_cli.cli.calibrate", "make probabilities of trained weights say how often they are right"),
+    "embed": Command("dat_cli.cli.lightning", "turn pictures into vectors, for search and clustering"),
+    "calibrate": Command("dat_cli.cli.lightning", "make probabilities of trained weights say how often they are right"),
     "benchmark": Command("dat_cli.cli.commands.benchmark", "measure how fast networks are, beside others"),
     "models": Command("dat_cli.cli.commands.models", "list the published networks"),
     "info": Command("dat_cli.cli.commands.info", "say what weights are, without loading them"),
@@ -73,9 +73,7 @@ def _dispatch(argv: list[str]) -> int:
         raise _unknown(name, rest)
     _require_here()
     quiet_libraries()
-    module = import_module(COMMANDS[name].module)
-    quiet_libraries()  # again, because importing Lightning sets up its own loggers
-    return int(module.main(argv))
+    return int(import_module(COMMANDS[name].module).main(argv))
 
 
 def help_text() -> str:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
-from dat_cli.cli.base import DatCLI, add_owner, last_value, on_terminal
+from dat_cli.cli.base import DatCLI, add_owner, on_terminal
+from dat_cli.cli.early import last_value, no_weights
 from dat_cli.cli.output import Column, print_json, print_table, to_json
 from dat_cli.cli.report_folder import check_folder, report_folder
 from dat_cli.cli.wording import printable
@@ -72,10 +73,7 @@ class Measure(DatCLI):
         super().parse_arguments(parser, args)
         reference = last_value([str(word) for word in args] if isinstance(args, list) else [], "--weights")
         if reference is None:
-            raise UsageError(
-                f"{self.command}: no weights to measure",
-                hint=f"pass them, such as dat {self.command} --weights runs/tiny/version_0",
-            )
+            raise no_weights(self.command)
         self.options.weights = reference
 
     def before_instantiate_classes(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
-from dat_cli.cli.images import ImageCLI, images_first
+from dat_cli.cli.images import ImageCLI
 from dat_cli.cli.logs import is_first_process
 from dat_cli.cli.predict_output import Results, can_wait, format_of, saying_how_on
 from dat_cli.errors import DatError, UsageError
@@ -27,22 +27,6 @@ from dat_cli.run.resume import Remaining
 from dat_cli.run.spool import Predictions
 
 _DECISIVE = ("top_k", "threshold", "flip", "crops", "trainer.precision")  # options that change what is found
-
-
-def main(args: list[str]) -> int:
-    """Name what is in images.
-
-    Args:
-        args: ``predict``, images and options in any order.
-
-    Returns:
-        0 when all images could be read.
-
-    Raises:
-        DatError: Some could not (exit code 1), or nothing was predicted at all.
-    """
-    Predict(images_first(args))
-    return 0
 
 
 class Predict(ImageCLI):

@@ -60,9 +60,10 @@ def convert(wish: Wish) -> str:
     as_folder = _check_place(wish)
     labels = read_labels(wish.labels) if wish.labels else None
     _check_apart(Path(wish.source).expanduser(), wish.out)
-    from dat_cli.run.source import resized  # imports torch, which nothing above has needed
-
     found = _read(wish)
+
+    from dat_cli.run.source import resized
+
     source = resized(found, img_size=wish.img_size, window=wish.window)
     _write(wish, source, labels, as_folder=as_folder)
     return _summary(wish, found, source)
@@ -104,7 +105,6 @@ def _check_apart(source: Path, out: Path) -> None:
 
 
 def _read(wish: Wish) -> Source:
-    from dat_cli.run.foreign import own, read_foreign
     from dat_cli.run.resolve import find_weights
 
     path = Path(wish.source).expanduser()
@@ -113,9 +113,12 @@ def _read(wish: Wish) -> Source:
     if path.is_file() and path.suffix.lower() not in (*_PICKLES, _OURS):
         known = ", ".join((*_PICKLES, _OURS))
         raise WeightsError(f"{path} does not end as weights do", hint=f"they are named {known}")
-    if path.is_file():
+    weights = None if path.is_file() else find_weights(wish.source, owner=wish.owner)
+
+    from dat_cli.run.foreign import own, read_foreign  # imports torch, which nothing above has needed
+
+    if weights is None:
         return read_foreign(path, wish.arch)
-    weights = find_weights(wish.source, owner=wish.owner)
     _check_apart(weights.path, wish.out)
     return own(weights.path, weights.config, wish.arch, name=weights.name)
 

@@ -76,9 +76,20 @@ def find_weights(reference: str, *, owner: str | None = None, fresh: bool = Fals
     return weights
 
 
-def _find(reference: str, owner: str | None, fresh: bool) -> Weights:
+def refuse_unknown(reference: str) -> None:
+    """Refuse what names no weights, neither here nor elsewhere, without asking anybody.
+
+    Raises:
+        WeightsError: Says what can be given.
+    """
     if not reference.strip():
         raise WeightsError("the name of the weights is empty", hint=WHAT_TO_GIVE)
+    if reference not in VARIANTS and not Path(reference).expanduser().exists():
+        _repo(reference)
+
+
+def _find(reference: str, owner: str | None, fresh: bool) -> Weights:
+    refuse_unknown(reference)
     if reference.startswith(PREFIX) and (repo := parse_repo(reference)):
         return _on_hub(repo)
     path = Path(reference).expanduser()
@@ -86,12 +97,21 @@ def _find(reference: str, owner: str | None, fresh: bool) -> Weights:
         return _here(path)
     if reference in VARIANTS:
         return _of_variant(reference, owner, fresh)
-    looks_local = path.suffix.lower() in (*_FILES, *_FOREIGN) or reference.startswith((".", "/", "~"))
-    if not looks_local and (repo := parse_repo(reference)):
-        try:
-            return _on_hub(repo)
-        except HubError as error:
-            raise HubError(f"{error.message}; nor is there a {reference!r} here", hint=error.hint) from None
+    try:
+        return _on_hub(_repo(reference))
+    except HubError as error:
+        raise HubError(f"{error.message}; nor is there a {reference!r} here", hint=error.hint) from None
+
+
+def _repo(reference: str) -> RepoName:
+    """The repository that it means where it is nothing here.
+
+    Raises:
+        WeightsError: It can be none.
+    """
+    looks_local = Path(reference).suffix.lower() in (*_FILES, *_FOREIGN) or reference.startswith((".", "/", "~"))
+    if (not looks_local or reference.startswith(PREFIX)) and (repo := parse_repo(reference)):
+        return repo
     raise WeightsError(f"there are no weights {reference!r}", hint=did_you_mean(reference, VARIANTS) or WHAT_TO_GIVE)
 
 

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from dat_cli.catalog import Preprocessing
-from dat_cli.cli.images import images_first
+from dat_cli.cli.early import images_first
 from dat_cli.cli.main import main
 from dat_cli.data import remote_file
 from dat_cli.data.image import load_image

@@ -15,9 +15,9 @@ import pytest
 from dat_cli.cli import measure
 from dat_cli.cli.base import DatCLI
 from dat_cli.cli.calibrate import Calibrate
+from dat_cli.cli.early import images_first
 from dat_cli.cli.embed import Embed
 from dat_cli.cli.fit import Fit
-from dat_cli.cli.images import images_first
 from dat_cli.cli.main import COMMANDS
 from dat_cli.cli.options import PlainParser
 from dat_cli.cli.parser import DatArgumentParser, packaged_configs

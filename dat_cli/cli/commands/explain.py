@@ -39,14 +39,16 @@ def main(args: list[str]) -> int:
             "--output is a folder for pictures; JSON goes to standard output", hint="leave it out, or use >"
         )
 
-    from dat_cli.interpret.select import Choice
-    from dat_cli.run.explain import Explainer, Wish
     from dat_cli.run.images import ImagePaths
     from dat_cli.run.resolve import DEFAULT, find_weights
 
     _check_are_images(options.images)
     images = ImagePaths(options.images, listed=options.list)
     weights = find_weights(options.weights or DEFAULT, owner=options.owner)
+
+    from dat_cli.interpret.select import Choice
+    from dat_cli.run.explain import Explainer, Wish  # imports torch, which nothing above has needed
+
     choice = Choice(tuple(options.block), options.head, options.group, tuple(options.query))
     network, config = _load(weights, options.image_size, options.device)
     explainer = Explainer(network, config, Wish(pictures, choice, options.class_, options.size))
