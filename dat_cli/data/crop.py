@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn.functional import interpolate
+from torchvision.transforms import v2
 
 _VECTORISED = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")  # elsewhere Pillow is the faster one
 
@@ -34,6 +35,22 @@ class Crop(NamedTuple):
         """Pixels of the picture for each pixel of the result, on the side that has fewer."""
         left, top, right, bottom = self.box
         return min((right - left) / self.size[0], (bottom - top) / self.size[1])
+
+
+class RandomResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]  # torchvision has no types
+    """torchvision's, whose part is known before the picture is decoded."""
+
+    def choose(self, size: tuple[int, int]) -> Crop:
+        """The part of a picture of (width, height)."""
+        width, height = size
+        drawn = self.make_params([torch.empty((3, height, width), device="meta")])
+        left, top = drawn["left"], drawn["top"]
+        box = (left, top, left + drawn["width"], top + drawn["height"])
+        return Crop(box, (self.size[1], self.size[0]), self.interpolation.value)
+
+    def forward(self, picture: Image.Image) -> Image.Image:
+        """The part of a picture that is decoded already."""
+        return cut(picture, self.choose(picture.size))
 
 
 def cut(picture: Image.Image, crop: Crop) -> Image.Image:

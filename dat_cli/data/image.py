@@ -5,12 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, features
 
+from dat_cli.data.rgb import to_rgb
 from dat_cli.data.walk import IMAGE_SUFFIXES, find_images, printable
 from dat_cli.errors import DataError
 
@@ -154,41 +153,9 @@ def _orientation(image: Image.Image) -> int:
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     """What is stored as a person sees it, and nothing beside it that would let somebody turn it a second time."""
     image.load()
-    picture = _to_rgb(image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image)
+    picture = to_rgb(image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image)
     picture.info.clear()
     return picture
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return _from_array(np.asarray(image) / 65535)
-    if image.mode in ("I", "F"):
-        return _from_array(_unit_range(np.asarray(image, dtype=np.float64), is_float=image.mode == "F"))
-    if not image.has_transparency_data:
-        is_done = image.mode == "RGB" and image.format in ("JPEG", None)  # other kinds may hold more frames, and files
-        return image if is_done else image.convert("RGB")
-    pixels = image.convert("RGBA")
-    page = Image.new("RGBA", pixels.size, "white")
-    page.alpha_composite(pixels)
-    return page.convert("RGB")
-
-
-def _unit_range(values: npt.NDArray[np.float64], *, is_float: bool) -> npt.NDArray[np.float64]:
-    """(H, W) of unknown range to [0, 1]."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return np.zeros_like(values)
-    low, high = float(finite.min()), float(finite.max())
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    slack = 0.05 if is_float else 0.0  # resampled floats overshoot a little
-    for full in (1.0, 255.0, 65535.0) if is_float else (255.0, 65535.0):
-        if -slack * full <= low and high <= (1 + slack) * full:
-            return np.clip(values / full, 0, 1)
-    return (values - low) / (high - low or 1.0)
-
-
-def _from_array(values: npt.NDArray[Any]) -> Image.Image:
-    return Image.fromarray((values * 255).round().astype(np.uint8)).convert("RGB")
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,6 @@ from math import floor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -16,9 +15,10 @@ from torchvision.transforms import InterpolationMode, v2
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.augment import distortions, erasures
-from dat_cli.data.crop import Crop, cut
+from dat_cli.data.crop import Crop, RandomResizedCrop, cut
 from dat_cli.data.geometry import covering, middle_part
 from dat_cli.data.image import load_enough, load_image
+from dat_cli.data.normalize import Normalize
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -124,22 +124,6 @@ class TrainTransform(v2.Compose):  # type: ignore[misc]  # torchvision has no ty
         return result
 
 
-class RandomResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]  # as above
-    """torchvision's, whose part is known before the picture is decoded."""
-
-    def choose(self, size: tuple[int, int]) -> Crop:
-        """The part of a picture of (width, height)."""
-        width, height = size
-        drawn = self.make_params([torch.empty((3, height, width), device="meta")])
-        left, top = drawn["left"], drawn["top"]
-        box = (left, top, left + drawn["width"], top + drawn["height"])
-        return Crop(box, (self.size[1], self.size[0]), self.interpolation.value)
-
-    def forward(self, picture: Image.Image) -> Image.Image:
-        """The part of a picture that is decoded already."""
-        return cut(picture, self.choose(picture.size))
-
-
 def _resize(preprocessing: Preprocessing) -> nn.Module:
     """To a size of which the network is given a part."""
     _, height, width = preprocessing.input_size
@@ -159,26 +143,6 @@ def _to_input(preprocessing: Preprocessing) -> list[nn.Module]:
         *grey,
         Normalize(preprocessing.mean, preprocessing.std),
     ]
-
-
-class Normalize(nn.Module):
-    """From a picture to a (C, H, W) float32 tensor; bit by bit torchvision's three steps, in a third of their time.
-
-    Args:
-        mean: Of each channel, in [0, 1].
-        std: Its standard deviation.
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.mean, self.std = list(mean), list(std)
-        self._mean, self._std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-
-    def forward(self, picture: Image.Image) -> Tensor:
-        """What a network is given."""
-        pixels = torch.from_numpy(np.array(picture, ndmin=3)).view(picture.height, picture.width, -1)
-        channels_first = pixels.permute(2, 0, 1).contiguous()  # as bytes, which are a quarter of what follows
-        return channels_first.float().mul_(1 / 255).sub_(self._mean).div_(self._std)
 
 
 class _EachToInput(nn.Module):

@@ -14,8 +14,9 @@ from torchvision.transforms import InterpolationMode, v2
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.image import load_image
+from dat_cli.data.normalize import Normalize
 from dat_cli.data.randomness import seeded
-from dat_cli.data.transforms import Normalize, Transform, crops_transform, eval_transform, read, train_transform
+from dat_cli.data.transforms import Transform, crops_transform, eval_transform, read, train_transform
 
 
 @pytest.mark.parametrize("crop_mode", ["squash", "center"])
