@@ -72,3 +72,11 @@ def test_digits_are_covered_where_maps_say(
     assert percent[0][0] == percent[0][1]
     assert all(0 < value < 100 for row in percent for value in row)
     assert len({tuple(row) for row in percent}) == 5
+
+
+def test_each_step_of_loading_has_its_cost(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["loading.py", "digits", "32"])
+    runpy.run_path(str(EXAMPLES / "loading.py"), run_name="__main__")
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [name for name, *_ in rows] == ["read", "crop", "mirror", "distort", "normalize", "erase", "collate", "mix"]
+    assert {"distort", "erase", "mix"} <= {name for name, plain, _ in rows if plain == "0.00"}
