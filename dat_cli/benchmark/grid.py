@@ -88,7 +88,8 @@ def _measure_cell(plan: Plan, conditions: Conditions) -> tuple[Cell | None, Base
     compared = pairs(plan, conditions)
     subjects = list(dict.fromkeys([*map(Subject, plan.networks), *(against for _, against in compared)]))
     log.info("%s: %d network%s", conditions, len(subjects), "s" if len(subjects) > 1 else "")
-    torch.compiler.reset()  # what was compiled for other sizes would be made to fit all sizes
+    if conditions.compile != "false":
+        torch.compiler.reset()  # what was compiled for other sizes would be made to fit all sizes
     prepared = [prepare(subject, conditions, plan.warmup, plan.device) for subject in subjects]
     ready = [each for each in prepared if each.error is None]
     for each in prepared:

@@ -51,12 +51,10 @@ class Work:
             self.network(self._images[:2])
 
     def _infer(self) -> None:
-        torch.compiler.cudagraph_mark_step_begin()
         with torch.inference_mode(), self._autocast():
             self.network(self._images)
 
     def _learn(self) -> None:
-        torch.compiler.cudagraph_mark_step_begin()
         with self._autocast():
             logits = self.network(self._images)
             loss = F.cross_entropy(logits.float(), self._labels, label_smoothing=0.1)

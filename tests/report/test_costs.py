@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -23,12 +24,8 @@ def test_only_what_was_measured_at_several_sizes_is_drawn() -> None:
     assert titles == [
         f"inference, {where}: {what}" for where in ("batch size 1", "224 pixels") for what in ("ms an image", "MiB")
     ]
-    assert [list(line.get_xydata()[:, 0]) for axes in figure.axes for line in axes.get_lines()] == [  # type: ignore[index, call-overload]  # matplotlib's types leave it open
-        [224, 384],
-        [224, 384],
-        [1, 8],
-        [1, 8],
-    ]
+    drawn = [np.asarray(line.get_xdata()).tolist() for axes in figure.axes for line in axes.get_lines()]
+    assert drawn == [[224, 384], [224, 384], [1, 8], [1, 8]]
     assert len(draw_costs(by_size).axes) == 2  # type: ignore[union-attr]  # it is drawn
     assert draw_costs(by_size[:1]) is None
     assert draw_costs([]) is None
