@@ -4,8 +4,7 @@
 
 shows what has changed against ``counts.json``, and ``--accept`` (``make operations``) stores what is counted now. A
 training step is counted without its optimizer, which is PyTorch's. What happens inside one operator of PyTorch is not
-seen: fused attention writes its result and nothing else. And PyTorch takes the backward of a depthwise convolution for
-that of a full one: FLOPs of a training step are for comparing, not for telling.
+seen: fused attention writes its result and nothing else.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import platform
 import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,8 @@ STORED = Path(__file__).with_name("counts.json")
 CASES = tuple((name, task) for name in ("dat_tiny", "dat_pp_tiny") for task in ("inference", "training"))
 MARGIN = 0.03
 """By how much a sum may differ from the stored one: less than a block's worth of anything."""
+
+Shape: TypeAlias = Sequence[int]
 
 _IMAGES = 2  # one image would take shortcuts that a batch does not
 
@@ -78,7 +81,7 @@ def count(name: str, task: str) -> Counts:
 def count_call(call: Callable[[], object]) -> Counts:
     """Count what one call does; what is alive before it is no part of its peak."""
     gc.collect()
-    with _Watch() as watch, FlopCounterMode(display=False) as flops:
+    with _Watch() as watch, FlopCounterMode(display=False, custom_mapping=_FLOPS) as flops:
         call()
     operators = dict(sorted(watch.operators.items()))
     return Counts(sum(operators.values()), flops.get_total_flops(), watch.written, watch.peak, operators)
@@ -103,20 +106,22 @@ def differences(stored: Counts, now: Counts) -> list[str]:
 
 
 def read() -> tuple[str, dict[str, Counts]]:
-    """The version of PyTorch that the stored counts were made with, and they by ``VARIANT TASK``."""
+    """What the stored counts were made with, and they by ``VARIANT TASK``."""
     stored = json.loads(STORED.read_text(encoding="utf-8"))
-    return stored["torch"], {case: Counts(**counts) for case, counts in stored["counts"].items()}
+    return stored["made_with"], {case: Counts(**counts) for case, counts in stored["counts"].items()}
 
 
-def version() -> str:
-    """That of PyTorch as far as it decides what is called: another one may divide the same work otherwise."""
-    return ".".join(torch.__version__.split(".")[:2])
+def made_with() -> str:
+    """What decides which operators are called: elsewhere the same work may be divided otherwise."""
+    version = ".".join(torch.__version__.split(".")[:2])
+    onednn = "with" if torch.backends.mkldnn.is_available() else "without"
+    return f"PyTorch {version} on {platform.machine().lower()} {onednn} oneDNN"
 
 
 def write(counts: dict[str, Counts]) -> None:
     """Store counts."""
     text = json.dumps(
-        {"torch": version(), "counts": {case: found._asdict() for case, found in counts.items()}}, indent=1
+        {"made_with": made_with(), "counts": {case: found._asdict() for case, found in counts.items()}}, indent=1
     )
     with whole_file(STORED) as temporary:
         temporary.write_text(f"{text}\n", encoding="utf-8")
@@ -175,6 +180,28 @@ class _Watch(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._alive.discard(key)
         self.live -= size
+
+
+def _product_flops(_x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
+    """Of a linear layer (C', C), and of a convolution (C', C / groups, K, K)."""
+    channels = out_shape[-1] if len(weight) == 2 else out_shape[1]
+    return 2 * prod(out_shape) // channels * prod(weight)
+
+
+def _convolution_backward_flops(grad: Shape, _x: Shape, weight: Shape, *rest: Any, **_: Any) -> int:
+    """Of a convolution's gradients; PyTorch takes a depthwise one for a full one."""
+    *_, (of_input, of_weight, _of_bias) = rest
+    return (of_input + of_weight) * _product_flops((), weight, out_shape=grad)
+
+
+_FLOPS = {
+    torch.ops.aten.convolution_backward: _convolution_backward_flops,
+    **{
+        operator: _product_flops
+        for name in ("_linear_pointwise", "_convolution_pointwise")  # of oneDNN, which PyTorch does not count
+        if (operator := getattr(torch.ops.mkldnn, name, None)) is not None
+    },
+}
 
 
 def _storage(tensor: Tensor) -> int:
