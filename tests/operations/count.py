@@ -190,7 +190,7 @@ def _product_flops(_x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: An
 
 def _convolution_backward_flops(grad: Shape, _x: Shape, weight: Shape, *rest: Any, **_: Any) -> int:
     """Of a convolution's gradients; PyTorch takes a depthwise one for a full one."""
-    *_, (of_input, of_weight, _of_bias) = rest
+    of_input, of_weight, _of_bias = rest[-1]
     return (of_input + of_weight) * _product_flops((), weight, out_shape=grad)
 
 
