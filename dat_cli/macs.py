@@ -1,8 +1,7 @@
 """How many multiply-accumulates an image costs, from the specification alone: nothing here imports torch.
 
 What is counted is what published figures count: linear layers, convolutions and the two products of attention, with
-the K^2 keys of a neighbourhood. Norms, softmax, bilinear sampling and the last layer of the offsets, a ten-thousandth
-of it all, are not.
+the K^2 keys of a neighbourhood. Norms, softmax and bilinear sampling are not.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def _deformable(variant: Variant, index: int, height: int, width: int) -> int:
     padding = 0 if variant.generation == "dat_pp" and kernel == stride else kernel // 2
     queries = height * width
     keys = _strided(height, kernel, stride, padding) * _strided(width, kernel, stride, padding)
-    offsets = keys * kernel**2 * dim
+    offsets = keys * (kernel**2 + 2) * dim
     return 2 * queries * keys * dim + 2 * (queries + keys) * dim**2 + offsets
 
 

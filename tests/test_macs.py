@@ -41,8 +41,7 @@ def _counted_by_torch(variant: Variant, height: int, width: int, **options: Any)
 @PUBLISHED
 def test_the_sum_is_the_published_figure(variant: Variant) -> None:
     macs = count_macs(variant, height=variant.image_size, width=variant.image_size, num_classes=1000)
-    # The layer that makes offsets is a sum of products here, which is not counted: 0.0056 at most.
-    assert sum(macs.values()) / 1e9 == pytest.approx(variant.published.macs, abs=0.011)
+    assert sum(macs.values()) / 1e9 == pytest.approx(variant.published.macs, abs=0.006)
 
 
 def test_a_whole_network_at_its_nominal_size() -> None:

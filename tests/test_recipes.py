@@ -12,13 +12,13 @@ from PIL import Image
 from timm.data.transforms_factory import create_transform
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 from dat_cli.catalog import VARIANTS
 from dat_cli.cli.base import flat
 from dat_cli.cli.configs import packaged_configs
 from dat_cli.cli.fit import Fit
 from dat_cli.data.transforms import eval_transform
+from dat_cli.models.layers import DropPath
 from dat_cli.train.classification import Classification
 from dat_cli.train.optim import build_optimizer
 
@@ -148,7 +148,7 @@ def test_every_number_is_that_of_the_paper(recipe: tuple[str, Parsed]) -> None:
 
 def test_the_network_has_its_stochastic_depth_and_size(recipe: tuple[str, Parsed]) -> None:
     name, parsed = recipe
-    rates = [module.p for module in parsed.module.network.modules() if isinstance(module, StochasticDepth)]
+    rates = [module.rate for module in parsed.module.network.modules() if isinstance(module, DropPath)]
     assert max(rates) == pytest.approx(OF[name]["model.drop_path_rate"])
     side = 384 if name.endswith("384") else 224
     assert parsed.module.network.image_size == (side, side)

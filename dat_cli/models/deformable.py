@@ -12,6 +12,7 @@ from dat_cli.models.layers import DepthwiseConv, Linear, head_dim
 from dat_cli.models.observe import Deformed, Observable
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention, deformable_weights
+from dat_cli.ops.linear import linear_in_full
 from dat_cli.ops.points import query_points, reference_points
 
 
@@ -125,9 +126,7 @@ class SamplingPoints(nn.Module):
         """How far the points move: (B, H, W, G D) -> (B, G, Hk, Wk, 2)."""
         by_group = self.conv(query).unflatten(-1, (self.groups, -1))  # (B, Hk, Wk, G, D)
         hidden = F.gelu(self.norm(by_group))
-        exact = torch.promote_types(hidden.dtype, torch.float32)
-        # Products and their sums, because autocast would turn a linear layer back to half precision.
-        offsets = (hidden.to(exact).unsqueeze(-2) * self.proj.weight.to(exact)).sum(dim=-1).permute(0, 3, 1, 2, 4)
+        offsets = linear_in_full(hidden, self.proj.weight).permute(0, 3, 1, 2, 4)
         if self.offset_range < 0:
             return offsets
         cells = [size - 1 if self.generation == "dat_pp" else size for size in offsets.shape[2:4]]

@@ -87,6 +87,29 @@ class DepthwiseResidual(DepthwiseConv):
         return add_depthwise_conv(x, self.weight, self.bias, gelu=self.gelu)
 
 
+class DropPath(nn.Module):
+    """Leave out a residual branch for some images in training (Huang et al., ECCV 2016), (B, ...) -> (B, ...).
+
+    Not torchvision's ``StochasticDepth``, which does the same and takes seconds to import.
+
+    Args:
+        rate: Probability that an image goes without; the others' branch is multiplied by 1 / (1 - rate).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        kept = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        return x * (kept / (1 - self.rate) if self.rate < 1 else kept)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3f}"
+
+
 class PatchStem(nn.Module):
     """Patches of 4 x 4 pixels, (B, C, H, W) -> (B, H/4, W/4, dim); generation dat."""
 

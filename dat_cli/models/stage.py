@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import StochasticDepth
 
 from dat_cli.catalog import Variant
 from dat_cli.models.deformable import DeformableAttention
-from dat_cli.models.layers import DepthwiseResidual, Downsample, Mlp
+from dat_cli.models.layers import DepthwiseResidual, Downsample, DropPath, Mlp
 from dat_cli.models.neighborhood import NeighborhoodAttention
 from dat_cli.models.window import WindowAttention
 
@@ -31,7 +30,7 @@ class Block(nn.Module):
         self.attention = attention
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, depthwise=convolutions)
-        self.drop_path = StochasticDepth(drop_path, mode="row") if drop_path else nn.Identity()
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.local(x)

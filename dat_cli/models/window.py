@@ -10,6 +10,8 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.models.layers import Linear, head_dim, project_padded
 from dat_cli.models.observe import Local, Observable, Observation
+from dat_cli.ops.attention import attention, attention_weights
+from dat_cli.ops.relative import relative_bias
 
 
 class WindowAttention(Observable):
@@ -68,10 +70,9 @@ class WindowAttention(Observable):
             seams = _seams(rows, columns, self.window, self.shift, like=bias)  # (n, 1, M M, M M)
             bias = (bias + seams).expand(batch, -1, -1, -1, -1).flatten(0, 1)
         if self.observer is None:
-            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            attended = attention(query, key, value, bias)
         else:
-            scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + bias
-            weights = scores.softmax(dim=-1).unflatten(0, (batch, rows * columns))
+            weights = attention_weights(query, key, bias).unflatten(0, (batch, rows * columns))
             padded_size = (rows * self.window, columns * self.window)
             attended = self._told(weights, padded_size, map_size, self.observer).flatten(0, 1) @ value
         return attended.transpose(1, 2).flatten(2).unflatten(0, (batch, rows, columns))
@@ -102,10 +103,8 @@ class WindowAttention(Observable):
     def _bias(self) -> Tensor:
         """(h, M M, M M): the table by the difference of query and key, row offset major."""
         size = self.window
-        table = self.relative_position_bias_table.T.unflatten(1, (2 * size - 1, -1))  # (h, 2 M - 1, 2 M - 1)
-        # The M entries that a query meets lie side by side, the first key's last.
-        bias = table.unfold(1, size, 1).unfold(2, size, 1).flip(3, 4)  # (h, M, M, M, M)
-        return bias.flatten(3).flatten(1, 2)
+        table = self.relative_position_bias_table.T.unflatten(1, (2 * size - 1, -1))  # by query minus key
+        return relative_bias(table.flip(1, 2), (size, size))
 
 
 def _seams(rows: int, columns: int, window: int, shift: int, like: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the customary name
 from torch.utils.checkpoint import checkpoint
 
+from dat_cli.ops.attention import attention, attention_weights
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.setting import is_reference
 
@@ -14,9 +14,12 @@ from dat_cli.ops.setting import is_reference
 # in each head of DAT's third stage.
 _PAIRS = 2**25
 
+Grid = tuple[Tensor, Tensor]
+"""Points of a grid: y (H,) of its rows and x (W,) of its columns."""
+
 
 def deformable_attention(
-    query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Tensor, key_points: Tensor
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Grid, key_points: Tensor
 ) -> Tensor:
     """softmax(query key^T / sqrt(d) + bias) value.
 
@@ -28,7 +31,7 @@ def deformable_attention(
         key: (B, N, h, d), heads in the order of their groups.
         value: (B, N, h, d).
         table: (h, 2 H0 - 1, 2 W0 - 1), position bias by displacement.
-        query_points: (H, W, 2), where queries stand, a grid; float32 or float64.
+        query_points: y (H,) and x (W,), where queries stand; float32 or float64.
         key_points: (B, G, N, 2), where keys were sampled; the same type.
 
     Returns:
@@ -39,28 +42,25 @@ def deformable_attention(
     if rows >= height:
         return _attend(query, key, value, table, query_points, key_points)
     tops = range(0, height, rows)
-    parts = [
-        (query[:, top : top + rows], key, value, table, query_points[top : top + rows], key_points) for top in tops
-    ]
+    y, x = query_points
+    parts = [(query[:, top : top + rows], key, value, table, (y[top : top + rows], x), key_points) for top in tops]
     if torch.is_grad_enabled() and not is_reference():
         return torch.cat([checkpoint(_attend, *p, use_reentrant=False, preserve_rng_state=False) for p in parts], dim=1)
     return torch.cat([_attend(*part) for part in parts], dim=1)
 
 
-def deformable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
+def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
     """Look up half the displacement of query and key in the heads' tables, bilinearly.
 
     Args:
         table: (h, 2 H0 - 1, 2 W0 - 1).
-        query_points: (H, W, 2), normalised (y, x), a grid.
+        query_points: y (H,) and x (W,), normalised.
         key_points: (B, G, N, 2).
 
     Returns:
         (B, h, H W, N) in the points' type; head = group x (h / G) + head in group.
     """
-    rows, columns = query_points[:, 0, 0, None], query_points[0, :, 1, None]  # (H, 1), (W, 1)
-    keys_y, keys_x = key_points[:, :, None].unbind(-1)  # (B, G, 1, N)
-    y, x = rows - keys_y, columns - keys_x
+    y, x = (at[:, None] - keys[:, :, None] for at, keys in zip(query_points, key_points.unbind(-1), strict=True))
     batch, groups, width, keys = x.shape
     # Of each axis alone, (B, G, H, N) and (B, G, W, N): what all pairs have is written once, and not computed with.
     shape = (batch, groups, y.shape[2], width, keys)
@@ -70,7 +70,7 @@ def deformable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> 
     return bias.unflatten(0, (batch, groups)).flatten(1, 2)
 
 
-def separable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
+def separable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
     """The same as products of matrices, for each key Y T X^T, because bilinear weights are separable.
 
     Its backward is made of products, too, while that of sampling adds all pairs to the few entries of the table one
@@ -78,17 +78,18 @@ def separable_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> T
     """
     groups, keys = key_points.shape[1:3]
     sides = table.shape[1:]
-    at = (query_points[:, 0, 0], query_points[0, :, 1])
-    y, x = (_hats(*each) for each in zip(at, key_points.unbind(-1), sides, strict=True))  # (B, G, N, H, 2 H0 - 1), ...
+    y, x = (
+        _hats(*each) for each in zip(query_points, key_points.unbind(-1), sides, strict=True)
+    )  # (B, G, N, H, 2 H0 - 1), ...
     tables = table.to(key_points.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, 2 H0 - 1, h / G ..)
     by_row = y.flatten(2, 3) @ tables  # (B, G, N H, h / G (2 W0 - 1))
     by_row = by_row.unflatten(-1, (-1, sides[1])).unflatten(2, (keys, -1)).flatten(3, 4)  # (B, G, N, H h / G, 2 W0 - 1)
     bias = by_row @ x.transpose(-1, -2)  # (B, G, N, H h / G, W)
-    bias = bias.unflatten(3, (len(at[0]), -1)).permute(0, 1, 4, 3, 5, 2)  # (B, G, h / G, H, W, N)
+    bias = bias.unflatten(3, (y.shape[3], -1)).permute(0, 1, 4, 3, 5, 2)  # (B, G, h / G, H, W, N)
     return bias.flatten(3, 4).flatten(1, 2)
 
 
-def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
+def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
     """softmax(query key^T / sqrt(d) + bias), the weights that ``deformable_attention`` gives to its values.
 
     Args:
@@ -102,28 +103,21 @@ def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: 
         (B, h, H W, N).
     """
     bias = deformable_bias(table, query_points, key_points).to(query.dtype)
+    return attention_weights(query.flatten(1, 2).transpose(1, 2), key.transpose(1, 2), bias)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
+    bias = _choose_bias(table, query_points, key_points).to(query.dtype)  # (B, h, M, N)
     queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
-    scores = queries @ key.permute(0, 2, 3, 1) * queries.shape[-1] ** -0.5 + bias
-    return scores.softmax(dim=-1)
-
-
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Tensor, key_points: Tensor
-) -> Tensor:
-    values = value.transpose(1, 2)  # (B, h, N, d)
-    if is_reference():
-        attended = deformable_weights(query, key, table, query_points, key_points) @ values
-    else:
-        bias = _choose_bias(table, query_points, key_points).to(query.dtype)  # (B, h, M, N)
-        queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
-        attended = F.scaled_dot_product_attention(queries, key.transpose(1, 2), values, attn_mask=bias)
+    attended = attention(queries, key.transpose(1, 2), value.transpose(1, 2), bias)
     return attended.transpose(1, 2).reshape(query.shape)
 
 
-def _choose_bias(table: Tensor, query_points: Tensor, key_points: Tensor) -> Tensor:
+def _choose_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
     """By products where a GPU needs gradients; on CPUs sampling measures two to four times faster, backward as well."""
     needs_gradients = torch.is_grad_enabled() and (table.requires_grad or key_points.requires_grad)
-    look_up = separable_bias if needs_gradients and table.device.type != "cpu" else deformable_bias
+    by_products = needs_gradients and table.device.type != "cpu" and not is_reference()
+    look_up = separable_bias if by_products else deformable_bias
     return look_up(table, query_points, key_points)
 
 

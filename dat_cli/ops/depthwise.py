@@ -51,7 +51,7 @@ def add_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: 
     if onednn.suits(x, weight, bias):
         # The sum is itself a convolution, whose filter has one more in its centre: a pass less over a map that is
         # larger than the cache.
-        return depthwise_conv(x, weight + _centre(weight), bias, padding=padding, gelu=gelu)
+        return depthwise_conv(x, weight + F.pad(weight.new_ones(1, 1), [padding] * 4), bias, padding=padding, gelu=gelu)
     x = x + depthwise_conv(x, weight, bias, padding=padding)
     return F.gelu(x) if gelu else x
 
@@ -67,9 +67,3 @@ def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor | None, str
             seen = x[:, i : i + rows * stride : stride, j : j + columns * stride : stride][:, :rows, :columns]
             total = total + seen * weight[:, 0, i, j]
     return total
-
-
-def _centre(weight: Tensor) -> Tensor:
-    """(K, K) with a one in its centre."""
-    side = torch.arange(weight.shape[-1], device=weight.device) == weight.shape[-1] // 2
-    return (side[:, None] & side).to(weight.dtype)

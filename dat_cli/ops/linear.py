@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
@@ -11,11 +14,42 @@ from dat_cli.ops import onednn
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The product x weight^T + bias: (..., C) -> (..., C')."""
     # oneDNN multiplies a tenth faster on AMD processors than what F.linear calls there, and as fast on Intel's.
-    return onednn.linear(x, weight, bias) if onednn.suits(x, weight, bias) else F.linear(x, weight, bias)
+    if onednn.suits(x, weight, bias):
+        return onednn.linear(x, weight, bias)
+    if onednn.suits(x, weight, bias, training=True):
+        return _Linear.apply(x, weight, bias)
+    return F.linear(x, weight, bias)
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """GELU(x weight^T + bias): (..., C) -> (..., C')."""
     if onednn.suits(x, weight, bias):
         return onednn.linear(x, weight, bias, gelu=True)
-    return F.gelu(F.linear(x, weight, bias))
+    return F.gelu(linear(x, weight, bias))
+
+
+def linear_in_full(x: Tensor, weight: Tensor) -> Tensor:
+    """The product x weight^T in float32 or finer, whatever autocast says: (..., C) -> (..., C')."""
+    exact = torch.promote_types(x.dtype, torch.float32)
+    x, weight = x.to(exact), weight.to(exact)
+    if torch.is_autocast_enabled("cpu" if x.is_meta else x.device.type):  # it would turn a linear layer back
+        return (x.unsqueeze(-2) * weight).sum(dim=-1)
+    return F.linear(x, weight)
+
+
+class _Linear(torch.autograd.Function):
+    """The product by oneDNN, with a backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return onednn.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        to_x = linear(gradient, weight.t(), None) if ctx.needs_input_grad[0] else None
+        rows = gradient.flatten(0, -2)
+        to_weight = rows.t() @ x.flatten(0, -2) if ctx.needs_input_grad[1] else None
+        return to_x, to_weight, rows.sum(dim=0) if ctx.needs_input_grad[2] else None

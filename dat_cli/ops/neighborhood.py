@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.ops.attention import attention
 from dat_cli.ops.local import attend_to_cells
+from dat_cli.ops.relative import relative_bias
 from dat_cli.ops.setting import is_reference
 
 
@@ -70,15 +72,15 @@ def _by_tile(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: i
     size = (query.shape[1], query.shape[2])
     rows, columns = (_Tiles.along(side, kernel) for side in size)
     bias = _tile_bias(table, rows, columns, *size).to(query.dtype)  # (Ty Tx, h, T T', U U')
-    if rows.count == columns.count == 1:  # all queries see the whole map, which lies there already
+    if rows.number == columns.number == 1:  # all queries see the whole map, which lies there already
         query, key, value = (x.flatten(1, 2).transpose(1, 2) for x in (query, key, value))  # (B, h, H W, d)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        attended = attention(query, key, value, bias)
         return attended.transpose(1, 2).unflatten(1, size)
     queries = _cut(query, rows, columns, of_keys=False)  # (B, Ty Tx h, T T', d)
     keys, values = (_cut(x, rows, columns, of_keys=True) for x in (key, value))  # (B, Ty Tx h, U U', d)
-    attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias.flatten(0, 1)[None])
+    attended = attention(queries, keys, values, bias.flatten(0, 1)[None])
     attended = attended.unflatten(2, (rows.queries, columns.queries))
-    attended = attended.unflatten(1, (rows.count, columns.count, -1))  # (B, Ty, Tx, h, T, T', d)
+    attended = attended.unflatten(1, (rows.number, columns.number, -1))  # (B, Ty, Tx, h, T, T', d)
     attended = attended.permute(0, 1, 4, 2, 5, 3, 6).flatten(3, 4).flatten(1, 2)  # (B, Ty T, Tx T', h, d)
     return attended[:, : size[0], : size[1]]
 
@@ -89,12 +91,22 @@ _COPY = 6
 
 
 class _Tiles(NamedTuple):
-    """One axis cut into ``count`` tiles, each of T = ``queries`` that see U = ``keys`` from ``before`` the first on."""
+    """One axis cut into ``number`` tiles of T ``queries``, which see U ``keys`` from ``before`` the first query on."""
 
-    count: int
+    number: int
     queries: int
     keys: int
     before: int
+
+    @property
+    def kinds(self) -> int:
+        """Tiles that differ: the first, the last, and all between, whose neighbourhoods are not shifted back."""
+        return min(self.number, 3)
+
+    def kind_of_each(self, device: torch.device) -> Tensor:
+        """(number,), from 0."""
+        tile = torch.arange(self.number, device=device)
+        return tile.clamp(max=1) + (tile == self.number - 1) * (self.kinds // 3)
 
     @classmethod
     def along(cls, size: int, kernel: int) -> _Tiles:
@@ -103,8 +115,8 @@ class _Tiles(NamedTuple):
         for queries in range(kernel // 2 + 1, size):
             tiles = cls(-(-size // queries), queries, queries + kernel - 1, kernel // 2)
             # Near the end neighbourhoods are shifted back, and must not begin before the last tile's keys.
-            if (tiles.count - 1) * queries - tiles.before <= size - kernel:
-                best = min(best, tiles, key=lambda each: each.count * each.keys * (each.queries + _COPY))
+            if (tiles.number - 1) * queries - tiles.before <= size - kernel:
+                best = min(best, tiles, key=lambda each: each.number * each.keys * (each.queries + _COPY))
         return best
 
 
@@ -113,7 +125,7 @@ def _cut(x: Tensor, rows: _Tiles, columns: _Tiles, *, of_keys: bool) -> Tensor:
     padding = [0, 0, 0, 0]
     for axis, tiles in ((2, columns), (1, rows)):
         before = tiles.before if of_keys else 0
-        padding += [before, (tiles.count - 1) * tiles.queries + (tiles.keys if of_keys else tiles.queries)]
+        padding += [before, (tiles.number - 1) * tiles.queries + (tiles.keys if of_keys else tiles.queries)]
         padding[-1] -= before + x.shape[axis]
     x = F.pad(x, padding)
     for axis, tiles in ((1, rows), (2, columns)):
@@ -131,19 +143,26 @@ def _tile_bias(table: Tensor, rows: _Tiles, columns: _Tiles, height: int, width:
         first = -tiles.before - (tiles.queries - 1) + kernel - 1
         last = tiles.keys - 1 - tiles.before + kernel - 1
         padding += [-first, last - (2 * kernel - 2)]
-    bias = F.pad(table, padding).unfold(1, rows.keys, 1).unfold(2, columns.keys, 1)
-    bias = bias.flip(1, 2).flatten(3).flatten(1, 2)  # (h, T, T', U, U') -> (h, T T', U U')
-    seen_y, seen_x = (_visible(*each, kernel, table.device) for each in ((rows, height), (columns, width)))
-    seen = seen_y[:, None, :, None, :, None] & seen_x[None, :, None, :, None, :]  # (Ty, Tx, T, T', U, U')
-    seen = seen.flatten(4).flatten(2, 3).flatten(0, 1)[:, None]
-    return torch.where(seen, bias, float("-inf"))
+    bias = relative_bias(F.pad(table, padding), (rows.keys, columns.keys))
+    y = _walls(rows, height, kernel, like=table)
+    x = y if height == width else _walls(columns, width, kernel, like=table)
+    walls = y[:, None, :, None, :, None] + x[None, :, None, :, None, :]  # (kinds, kinds', T, T', U, U')
+    bias = bias + walls.flatten(4).flatten(2, 3).flatten(0, 1)[:, None]
+    if rows.number == rows.kinds and columns.number == columns.kinds:
+        return bias
+    y, x = (tiles.kind_of_each(table.device) for tiles in (rows, columns))
+    return bias.index_select(0, (y[:, None] * columns.kinds + x).flatten())
 
 
-def _visible(tiles: _Tiles, size: int, kernel: int, device: torch.device) -> Tensor:
-    """(count, T, U): whether a key belongs to a query's neighbourhood, along one axis."""
-    tile = torch.arange(tiles.count, device=device)[:, None, None] * tiles.queries
-    query = tile + torch.arange(tiles.queries, device=device)[:, None]
-    key = tile - tiles.before + torch.arange(tiles.keys, device=device)
+def _walls(tiles: _Tiles, size: int, kernel: int, like: Tensor) -> Tensor:
+    """(kinds, T, U): along one axis, 0 where a key belongs to a query's neighbourhood, else -inf."""
+    query = torch.arange(tiles.queries, device=like.device)[:, None]
+    key = torch.arange(-tiles.before, tiles.keys - tiles.before, device=like.device)
+    if tiles.number > 1:
+        kind = torch.arange(tiles.kinds, device=like.device)[:, None, None]
+        tile = (kind + (kind == tiles.kinds - 1) * (tiles.number - tiles.kinds)) * tiles.queries
+        query, key = tile + query, tile + key
     # Queries beyond the map see what the last one sees: of an empty row, softmax would make no numbers.
-    first = (query - kernel // 2).clamp(0, size - kernel)
-    return (key >= first) & (key < first + kernel)
+    middle = (query - kernel // 2).clamp(0, size - kernel) + kernel // 2
+    walls = torch.where((key - middle).abs() > kernel // 2, float("-inf"), like.new_zeros(()))
+    return walls.expand(tiles.kinds, -1, -1)

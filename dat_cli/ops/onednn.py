@@ -1,6 +1,6 @@
-"""What Intel's oneDNN does for inference on x86 processors in one pass: a product or a convolution, then the GELU.
+"""What Intel's oneDNN does on x86 processors in one pass: a product or a convolution, then the GELU.
 
-torch.compile calls the same functions of torch. They have no backward.
+These functions of torch are those that torch.compile calls. They have no backward.
 """
 
 from __future__ import annotations
@@ -9,38 +9,72 @@ import platform
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from dat_cli.ops.setting import is_reference
 
-_linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-_convolution = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 _IS_HERE = (
     platform.machine().lower() in ("x86_64", "amd64")
     and torch.backends.mkldnn.is_available()
-    and _linear is not None
-    and _convolution is not None
+    and all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_convolution_pointwise"))
 )
 
 
-def suits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether these functions may be used: float32 on the CPU, and nothing that asks for gradients."""
+def suits(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = False) -> bool:
+    """Whether these functions may be used: float32 on the CPU, and nothing that asks for gradients.
+
+    Args:
+        x: What is multiplied.
+        weight: By what.
+        bias: Added.
+        training: Whether the caller has a backward; gradients may be asked for then.
+    """
     if not _IS_HERE or x.device.type != "cpu" or is_reference():
-        return False
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():  # the file may be for another machine
         return False
     given = (x, weight) if bias is None else (x, weight, bias)
     if any(each.dtype != torch.float32 for each in given) or torch.is_autocast_enabled("cpu"):
         return False
-    return not (torch.is_grad_enabled() and any(each.requires_grad for each in given))
+    if training and torch.compiler.is_compiling():
+        return False  # the compiler derives what it compiles
+    if _is_exported() or _is_transformed():
+        return False
+    return training or not (torch.is_grad_enabled() and any(each.requires_grad for each in given))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
     """The product x weight^T + bias, and its GELU if wanted: (..., C) -> (..., C')."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else "")
+    return (_linear_in_graph if torch.compiler.is_compiling() else _linear)(x, weight, bias, gelu)
 
 
 def convolution_gelu(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, groups: int) -> Tensor:
     """The GELU of a convolution: (B, C, H, W) -> (B, C', H', W')."""
     return torch.ops.mkldnn._convolution_pointwise(
         x, weight, bias, [padding] * 2, [stride] * 2, [1, 1], groups, "gelu", [], "none"
+    )
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else "")
+
+
+# The compiler takes the function itself for constant weights alone, which those of a network are not to it.
+_linear_in_graph = torch.library.custom_op(
+    "dat_cli::linear", _linear, mutates_args=(), schema="(Tensor x, Tensor weight, Tensor? bias, bool gelu) -> Tensor"
+)
+
+
+@_linear_in_graph.register_fake
+def _product(x: Tensor, weight: Tensor, _bias: Tensor | None, _gelu: bool) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+def _is_exported() -> bool:
+    """Whether a file is made, which may be for another machine."""
+    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
+
+
+def _is_transformed() -> bool:
+    """Whether what is computed is derived in other ways than by a backward: vmap, jvp and their like."""
+    return not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
     )

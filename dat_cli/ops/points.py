@@ -23,30 +23,31 @@ def reference_points(height: int, width: int, generation: Generation, like: Tens
         generation: Which definition.
         like: Gives the type and the device.
     """
-    return _grid(_centres(height, generation, like), _centres(width, generation, like))
+    rows, columns = _centres(height, generation, like), _centres(width, generation, like)
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
 
 
-def query_points(height: int, width: int, generation: Generation, like: Tensor) -> Tensor:
-    """Where queries stand when the position bias looks up their distance to a key: (H, W, 2).
+def query_points(height: int, width: int, generation: Generation, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Where queries stand when the position bias looks up their distance to a key: y (H,) of rows, x (W,) of columns.
 
     DAT: cell centres as above. DAT++: i / (H - 1), from border to border; 0 for a single cell.
     """
     if generation == "dat":
-        return reference_points(height, width, generation, like)
-    return _grid(_corners(height, like), _corners(width, like))
+        return _centres(height, generation, like), _centres(width, generation, like)
+    return _corners(height, like), _corners(width, like)
 
 
 def _centres(size: int, generation: Generation, like: Tensor) -> Tensor:
+    """(i + 0.5) / (size or size - 1) * 2 - 1 for all cells i."""
     if generation == "dat_pp" and size == 1:
         return like.new_zeros(1)
-    cells = torch.arange(size, dtype=like.dtype, device=like.device) + 0.5
-    return cells / (size if generation == "dat" else size - 1) * 2 - 1
+    cell = 2 / (size if generation == "dat" else size - 1)
+    return _line(cell / 2 - 1, cell * (size - 0.5) - 1, size, like)
 
 
 def _corners(size: int, like: Tensor) -> Tensor:
-    cells = torch.arange(size, dtype=like.dtype, device=like.device)
-    return cells / (size - 1) * 2 - 1 if size > 1 else cells
+    return _line(-1, 1, size, like) if size > 1 else like.new_zeros(1)
 
 
-def _grid(rows: Tensor, columns: Tensor) -> Tensor:
-    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
+def _line(first: float, last: float, size: int, like: Tensor) -> Tensor:
+    return torch.linspace(first, last, size, dtype=like.dtype, device=like.device)

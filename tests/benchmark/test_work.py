@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torchvision.ops import StochasticDepth
 
 from dat_cli.benchmark.flops import flops_of_image
 from dat_cli.benchmark.subjects import Subject
 from dat_cli.benchmark.work import Work
 from dat_cli.catalog import VARIANTS
+from dat_cli.models.layers import DropPath
 from dat_cli.ops.setting import is_reference
 
 SWIN = "timm:swin_tiny_patch4_window7_224"
@@ -24,7 +24,7 @@ def test_a_network_and_its_plain_form_have_the_same_weights_and_the_published_st
             assert is_reference()
             torch.testing.assert_close(plain(IMAGES), expected, rtol=1e-4, atol=1e-5)
     assert not is_reference()
-    rates = [module.p for module in fast.modules() if isinstance(module, StochasticDepth)]
+    rates = [module.rate for module in fast.modules() if isinstance(module, DropPath)]
     assert max(rates) == VARIANTS["dat_pp_tiny"].drop_path_rate
 
 

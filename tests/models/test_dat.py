@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dat_cli.catalog import VARIANTS, Variant
 from dat_cli.errors import ModelError
 from dat_cli.models import DAT, DeformableAttention, NeighborhoodAttention, WindowAttention, create_model
+from dat_cli.models.layers import DropPath
 from dat_cli.models.stage import Block
 from dat_cli.ops import reference
 from dat_cli.ops.deformable import _attend as attend
@@ -39,8 +40,7 @@ def test_parameters_and_macs_are_the_published_ones(variant: Variant) -> None:
     with FlopCounterMode(display=False) as counter, reference(), torch.no_grad():
         model(image)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(variant.published.parameters, abs=0.005)
-    # The layer that makes offsets is a sum of products here, which the counter does not see: 0.0056 at most.
-    assert counter.get_total_flops() / 2e9 == pytest.approx(variant.published.macs, abs=0.011)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(variant.published.macs, abs=0.006)
 
 
 @TINY
@@ -77,7 +77,7 @@ def test_a_large_image_is_attended_in_parts_with_the_same_result(name: str, monk
     image = torch.randn(1, 3, 160, 96)
     attended: list[int] = []
 
-    def count(*arguments: Tensor) -> Tensor:
+    def count(*arguments: Any) -> Tensor:
         attended.append(len(arguments[0]))
         return attend(*arguments)
 
@@ -247,12 +247,20 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 def test_drop_path_grows_linearly_and_leaves_evaluation_alone() -> None:
     model = create_model("dat_tiny", drop_path_rate=0.2)
     blocks = [block for block in model.modules() if isinstance(block, Block)]
-    rates = [getattr(block.drop_path, "p", 0.0) for block in blocks]
+    rates = [getattr(block.drop_path, "rate", 0.0) for block in blocks]
     assert rates == pytest.approx([0.2 * i / 11 for i in range(12)])
     image = torch.randn(4, 3, 64, 64)
     assert not torch.equal(model(image), model(image))
     model.eval()
     assert torch.equal(model(image), model(image))
+
+
+def test_an_image_keeps_its_branch_whole_and_enlarged_or_loses_it() -> None:
+    torch.manual_seed(0)
+    dropped = DropPath(0.2).train()(torch.ones(4000, 3, 2))
+    assert dropped.unique().tolist() == [0, 1.25]
+    assert torch.equal(dropped, dropped[:, :1, :1].expand_as(dropped))
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
 
 
 def test_both_branches_of_a_block_are_dropped() -> None:

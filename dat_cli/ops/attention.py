@@ -1,0 +1,38 @@
+"""softmax(query key^T / sqrt(d) + bias) value, by the fastest of torch's ways."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+from dat_cli.ops.setting import is_reference
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attend with a bias.
+
+    Args:
+        query: (B, h, M, d).
+        key: (B, h, N, d).
+        value: (B, h, N, d).
+        bias: (B or 1, h, M, N) in the queries' type; -inf for pairs that are kept apart, but not for a whole row.
+
+    Returns:
+        (B, h, M, d).
+    """
+    if is_reference() or (query.device.type == "cpu" and torch.is_grad_enabled()):
+        # On CPUs torch has no fused backward. What it does instead looks for rows without keys, pass after pass.
+        return attention_reference(query, key, value, bias)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+
+def attention_reference(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """The same, as it is written."""
+    return attention_weights(query, key, bias) @ value
+
+
+def attention_weights(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
+    """softmax(query key^T / sqrt(d) + bias): (B, h, M, N)."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    return (scores + bias).softmax(dim=-1)
