@@ -116,7 +116,7 @@ class LargestTensor(TorchDispatchMode):
     """How many numbers the largest tensor holds that is computed meanwhile."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch gives it no types
         self.elements = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
