@@ -29,6 +29,10 @@ class FeaturePyramid(nn.Module):
         self.feature_info = FeatureInfo(model.feature_info, tuple(self.out_indices))
         self.model = model
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """As that of the network."""
+        self.model.set_grad_checkpointing(enable)
+
     def forward(self, image: Tensor) -> list[Tensor]:
         maps = self.model.forward_intermediates(image, self.out_indices, intermediates_only=True)
         return cast("list[Tensor]", maps)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.ops.circumstances import is_exported
 from dat_cli.ops.setting import is_reference
 
 
@@ -21,7 +22,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor
     Returns:
         (B, h, M, d).
     """
-    if is_reference() or (query.device.type == "cpu" and torch.is_grad_enabled()):
+    if is_reference() or (query.is_cpu and torch.is_grad_enabled() and not is_exported()):
         # On CPUs torch has no fused backward. What it does instead looks for rows without keys, pass after pass.
         return attention_reference(query, key, value, bias)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.ops.circumstances import is_compiled
 from dat_cli.ops.setting import is_reference
 
 
@@ -29,8 +30,7 @@ def bilinear_sample(maps: Tensor, y: Tensor, x: Tensor) -> Tensor:
     if is_reference():
         return bilinear_sample_reference(maps, y, x)
     at = torch.stack([x, y], dim=-1)
-    is_compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    opaque = is_compiled and x.device.type == "cpu" and not torch.is_grad_enabled()
+    opaque = is_compiled() and x.is_cpu and not torch.is_grad_enabled()
     return (_sample_in_graph if opaque else _sample)(maps.to(x.dtype), at).to(maps.dtype)
 
 

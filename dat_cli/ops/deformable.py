@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dat_cli.ops.attention import attention, attention_weights
 from dat_cli.ops.bilinear import bilinear_sample
+from dat_cli.ops.circumstances import is_exported, is_transformed, wants_gradients, without_autocast
 from dat_cli.ops.setting import is_reference
 
 # Pairs of query and key that may stand in memory at once, 128 MiB in float32: an image of 2048 x 1024 has 67 million
@@ -44,7 +45,7 @@ def deformable_attention(
     tops = range(0, height, rows)
     y, x = query_points
     parts = [(query[:, top : top + rows], key, value, table, (y[top : top + rows], x), key_points) for top in tops]
-    if torch.is_grad_enabled() and not is_reference():
+    if torch.is_grad_enabled() and not (is_reference() or is_exported() or is_transformed()):
         return torch.cat([checkpoint(_attend, *p, use_reentrant=False, preserve_rng_state=False) for p in parts], dim=1)
     return torch.cat([_attend(*part) for part in parts], dim=1)
 
@@ -78,13 +79,13 @@ def separable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Ten
     """
     groups, keys = key_points.shape[1:3]
     sides = table.shape[1:]
-    y, x = (
-        _hats(*each) for each in zip(query_points, key_points.unbind(-1), sides, strict=True)
-    )  # (B, G, N, H, 2 H0 - 1), ...
+    axes = zip(query_points, key_points.unbind(-1), sides, strict=True)
+    y, x = (_hats(*each) for each in axes)  # (B, G, N, H, 2 H0 - 1), (B, G, N, W, 2 W0 - 1)
     tables = table.to(key_points.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, 2 H0 - 1, h / G ..)
-    by_row = y.flatten(2, 3) @ tables  # (B, G, N H, h / G (2 W0 - 1))
-    by_row = by_row.unflatten(-1, (-1, sides[1])).unflatten(2, (keys, -1)).flatten(3, 4)  # (B, G, N, H h / G, 2 W0 - 1)
-    bias = by_row @ x.transpose(-1, -2)  # (B, G, N, H h / G, W)
+    with without_autocast(table):  # positions, and what moves them, are float32 or finer
+        rows = y.flatten(2, 3) @ tables  # (B, G, N H, h / G (2 W0 - 1))
+        rows = rows.unflatten(-1, (-1, sides[1])).unflatten(2, (keys, -1)).flatten(3, 4)  # (B, G, N, H h / G, 2 W0 - 1)
+        bias = rows @ x.transpose(-1, -2)  # (B, G, N, H h / G, W)
     bias = bias.unflatten(3, (y.shape[3], -1)).permute(0, 1, 4, 3, 5, 2)  # (B, G, h / G, H, W, N)
     return bias.flatten(3, 4).flatten(1, 2)
 
@@ -115,8 +116,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_poin
 
 def _choose_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
     """By products where a GPU needs gradients; on CPUs sampling measures two to four times faster, backward as well."""
-    needs_gradients = torch.is_grad_enabled() and (table.requires_grad or key_points.requires_grad)
-    by_products = needs_gradients and table.device.type != "cpu" and not is_reference()
+    by_products = wants_gradients(table, key_points) and not (table.is_cpu or is_reference())
     look_up = separable_bias if by_products else deformable_bias
     return look_up(table, query_points, key_points)
 

@@ -50,6 +50,6 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
         to_x = linear(gradient, weight.t(), None) if ctx.needs_input_grad[0] else None
-        rows = gradient.flatten(0, -2)
-        to_weight = rows.t() @ x.flatten(0, -2) if ctx.needs_input_grad[1] else None
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        to_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[1] else None
         return to_x, to_weight, rows.sum(dim=0) if ctx.needs_input_grad[2] else None

@@ -9,8 +9,8 @@ import platform
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from dat_cli.ops.circumstances import are_plain, is_exported, is_transformed, wants_gradients
 from dat_cli.ops.setting import is_reference
 
 _IS_HERE = (
@@ -29,16 +29,13 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = Fa
         bias: Added.
         training: Whether the caller has a backward; gradients may be asked for then.
     """
-    if not _IS_HERE or x.device.type != "cpu" or is_reference():
+    if not _IS_HERE or is_reference() or not are_plain(x, weight, bias) or torch.is_autocast_enabled("cpu"):
         return False
-    given = (x, weight) if bias is None else (x, weight, bias)
-    if any(each.dtype != torch.float32 for each in given) or torch.is_autocast_enabled("cpu"):
+    if is_exported() or is_transformed():
         return False
-    if training and torch.compiler.is_compiling():
-        return False  # the compiler derives what it compiles
-    if _is_exported() or _is_transformed():
-        return False
-    return training or not (torch.is_grad_enabled() and any(each.requires_grad for each in given))
+    if torch.compiler.is_compiling():
+        return not wants_gradients(x, weight, bias)  # the compiler derives what it compiles itself
+    return torch._C._get_mkldnn_enabled() and (training or not wants_gradients(x, weight, bias))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
@@ -66,15 +63,3 @@ _linear_in_graph = torch.library.custom_op(
 @_linear_in_graph.register_fake
 def _product(x: Tensor, weight: Tensor, _bias: Tensor | None, _gelu: bool) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-
-def _is_exported() -> bool:
-    """Whether a file is made, which may be for another machine."""
-    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
-
-
-def _is_transformed() -> bool:
-    """Whether what is computed is derived in other ways than by a backward: vmap, jvp and their like."""
-    return not torch.compiler.is_compiling() and (
-        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    )

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from dat_cli.catalog import Preprocessing
 from dat_cli.data.machine import default_workers
@@ -162,4 +162,4 @@ class _Stream:
 
 def _collate(decoded: list[Decoded]) -> Batch:
     images = [image for _, image in decoded if image is not None]
-    return Batch(torch.stack(images) if images else torch.empty(0), [file for file, _ in decoded])
+    return Batch(default_collate(images) if images else torch.empty(0), [file for file, _ in decoded])

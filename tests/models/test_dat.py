@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dat_cli.catalog import VARIANTS, Variant
 from dat_cli.errors import ModelError
 from dat_cli.models import DAT, DeformableAttention, NeighborhoodAttention, WindowAttention, create_model
+from dat_cli.models.deformable import SamplingPoints
 from dat_cli.models.layers import DropPath
 from dat_cli.models.stage import Block
 from dat_cli.ops import reference
@@ -142,6 +144,39 @@ def test_it_compiles_whole_with_a_dynamic_batch(variant: Variant) -> None:
 
 
 @SHALLOW
+def test_layers_can_be_replaced_by_plain_ones(variant: Variant) -> None:
+    # As what adapts or quantises networks does.
+    model = DAT(variant, num_classes=4).eval()
+    image = torch.randn(2, 3, 80, 96)  # windows and neighbourhoods are padded
+    seen: list[Tensor] = []
+    with torch.no_grad():
+        before = model(image)
+        for name, module in list(model.named_modules()):
+            if isinstance(module, nn.Linear):
+                plain = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
+                plain.load_state_dict(module.state_dict())
+                plain.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+                model.set_submodule(name, plain)
+        torch.testing.assert_close(model(image), before, rtol=1e-4, atol=1e-5)
+    assert len(seen) == sum(isinstance(module, nn.Linear) for module in model.modules()) - _offset_layers(model)
+
+
+def _offset_layers(model: nn.Module) -> int:
+    """Those that are multiplied by hand, in float32 whatever the precision."""
+    return sum(isinstance(module, SamplingPoints) for module in model.modules())
+
+
+@SHALLOW
+def test_it_can_be_traced(variant: Variant) -> None:
+    model = DAT(variant, num_classes=4).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a trace may not hold
+        traced = torch.jit.trace(model, image)
+    torch.testing.assert_close(traced(image), model(image), rtol=1e-4, atol=1e-5)
+
+
+@SHALLOW
 def test_it_exports_with_a_dynamic_batch(variant: Variant) -> None:
     torch.manual_seed(0)
     model = DAT(variant, num_classes=4).eval()
@@ -242,6 +277,15 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
     assert kept.keys() == again.keys()
     for name, gradient in kept.items():
         torch.testing.assert_close(again[name], gradient, msg=name)
+
+
+def test_a_pyramid_of_features_can_save_memory_too() -> None:
+    pyramid = create_model("dat_tiny", features_only=True).train()
+    runs: list[nn.Module] = []
+    pyramid.get_submodule("model.stages.0.blocks.0").register_forward_pre_hook(lambda module, _: runs.append(module))
+    pyramid.set_grad_checkpointing()
+    sum(each.square().sum() for each in pyramid(torch.randn(1, 3, 64, 64))).backward()
+    assert len(runs) == 2
 
 
 def test_drop_path_grows_linearly_and_leaves_evaluation_alone() -> None:

@@ -16,7 +16,8 @@ from dat_cli.catalog import Generation
 from dat_cli.ops import reference
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention, deformable_bias, separable_bias
-from dat_cli.ops.depthwise import depthwise_conv_reference
+from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv_reference
+from dat_cli.ops.linear import linear, linear_gelu
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.points import query_points, reference_points
 
@@ -93,6 +94,31 @@ def test_deformable_attention_is_the_plain_one(generation: Generation) -> None:
     torch.testing.assert_close(fast, plain)
 
 
+def test_the_bias_by_products_stays_exact_in_mixed_precision() -> None:
+    table, positions = double(4, 9, 11).float(), double(3, 2, 7, 2).float()
+    grid = query_points(5, 6, "dat", like=table)
+    sampled = gradients(lambda table, positions: deformable_bias(table, grid, positions), table, positions)
+
+    def look_up(table: Tensor, positions: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return separable_bias(table, grid, positions)
+
+    products = gradients(look_up, table, positions)
+    torch.testing.assert_close(products, sampled, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("x", [(5,), (3, 5), (2, 3, 4, 5), (0, 5)])
+def test_a_linear_layer_by_the_processor_s_own_library_is_torch_s(x: tuple[int, ...]) -> None:
+    inputs = (torch.randn(x), torch.randn(6, 5), torch.randn(6))
+    torch.testing.assert_close(gradients(linear, *inputs), gradients(F.linear, *inputs))
+    with torch.no_grad():
+        torch.testing.assert_close(linear_gelu(*inputs), F.gelu(F.linear(*inputs)))
+        filters = torch.randn(6, 1, 3, 3)
+        maps = torch.randn(2, 7, 5, 6)
+        plain = F.gelu(maps + depthwise_conv_reference(maps, filters, inputs[2], 1, 1))
+        torch.testing.assert_close(add_depthwise_conv(maps, filters, inputs[2], gelu=True), plain)
+
+
 def test_attending_in_parts_changes_nothing_and_never_holds_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = double(2, 12, 6, 4, 8), double(2, 9, 4, 8), double(2, 9, 4, 8)
     table, positions = double(4, 23, 11), double(2, 2, 9, 2)
@@ -150,6 +176,19 @@ def test_depthwise_convolution_is_the_library_s(kernel: int, stride: int, paddin
     x, weight, bias = double(2, 17, 24, 4), double(4, 1, kernel, kernel), double(4)
     expected = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding, groups=4).permute(0, 2, 3, 1)
     torch.testing.assert_close(depthwise_conv_reference(x, weight, bias, stride, padding), expected)
+
+
+def test_what_the_compiler_makes_of_calls_of_their_own_gives_the_same() -> None:
+    # For inference: the default backend has rules of its own for oneDNN's functions and for sampling.
+    x, weight, filters = torch.randn(1, 6, 6, 8), torch.randn(8, 8), torch.randn(8, 1, 3, 3)
+
+    def compute(x: Tensor, weight: Tensor, filters: Tensor) -> Tensor:
+        x = add_depthwise_conv(linear_gelu(linear(x, weight, None), weight, None), filters, None, gelu=True)
+        return bilinear_sample(x.permute(0, 3, 1, 2), x[..., 0].tanh(), x[..., 1].tanh())
+
+    with torch.no_grad():
+        compiled = torch.compile(compute, fullgraph=True)(x, weight, filters)
+        torch.testing.assert_close(compiled, compute(x, weight, filters))
 
 
 def test_reference_points_are_those_of_each_generation() -> None:

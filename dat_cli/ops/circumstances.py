@@ -1,0 +1,48 @@
+"""Under which circumstances something is computed: what a fast path may be chosen by."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+# Added in torch 2.7; before it, what is compiled is taken for what is exported.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+def is_exported() -> bool:
+    """Whether a program is made by torch.export or torch.jit.trace, which may run on another machine."""
+    return _is_exporting() or torch._C._get_tracing_state() is not None
+
+
+def is_compiled() -> bool:
+    """Whether torch.compile is looking on."""
+    return torch.compiler.is_compiling() and not is_exported()
+
+
+def is_transformed() -> bool:
+    """Whether what is computed is derived in other ways than by a backward: vmap, jvp and their like."""
+    return not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    )
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Products inside are as fine as what is multiplied."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+
+
+def wants_gradients(*tensors: Tensor | None) -> bool:
+    """Whether a backward may follow."""
+    return torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors)
+
+
+def are_plain(*tensors: Tensor | None) -> bool:
+    """Whether these are tensors in float32 on the CPU, and not of a kind that computes in its own way."""
+    return all(
+        each is None or (type(each) in (Tensor, nn.Parameter) and each.dtype == torch.float32 and each.is_cpu)
+        for each in tensors
+    )
