@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dat_cli.benchmark.pipeline import PipelineRate, measure_pipeline
 from dat_cli.benchmark.results import Cell, Conditions
+from dat_cli.data.module import ImageDataModule
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,16 @@ class Bound:
         )
 
 
-def measure_loading(source: str, image_sizes: Sequence[int], batch_sizes: Sequence[int]) -> list[Loading]:
-    """How many images a second come from a source, as training reads it, by number of workers.
+def measure_loading(source: str, image_sizes: Sequence[int], batch_sizes: Sequence[int]) -> Iterator[Loading]:
+    """How many images a second come from a source, as training reads it, by number of workers; size after size.
 
     Raises:
         DataError: The source cannot be used.
     """
-    return [
-        Loading(size, batch, measure_pipeline(source, image_size=size, batch_size=batch))
-        for size in image_sizes
-        for batch in batch_sizes
-    ]
+    opened = ImageDataModule(source).source
+    for size in image_sizes:
+        for batch in batch_sizes:
+            yield Loading(size, batch, measure_pipeline(opened, image_size=size, batch_size=batch))
 
 
 def find_bounds(cells: Iterable[Cell], loading: Sequence[Loading]) -> list[Bound]:

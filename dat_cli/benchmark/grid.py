@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from itertools import product
 import torch
 
 from dat_cli.benchmark.machine import MatrixProduct
-from dat_cli.benchmark.prepare import prepare
+from dat_cli.benchmark.prepare import give_back, prepare
 from dat_cli.benchmark.results import Cell, Compile, Conditions, Measurement, Precision, Ratio, Spread, Task
 from dat_cli.benchmark.rounds import take_turns
 from dat_cli.benchmark.subjects import TIMM, Subject
@@ -63,6 +62,7 @@ def measure(plan: Plan) -> Iterator[Cell]:
     """
     for conditions in plan.conditions():
         cell, stop = _measure_cell(plan, conditions)
+        give_back(plan.device)
         if cell is not None:
             yield cell
         if stop is not None:
@@ -90,22 +90,17 @@ def _measure_cell(plan: Plan, conditions: Conditions) -> tuple[Cell | None, Base
     log.info("%s: %d network%s", conditions, len(subjects), "s" if len(subjects) > 1 else "")
     if conditions.compile != "false":
         torch.compiler.reset()  # what was compiled for other sizes would be made to fit all sizes
+    # First, so that networks find the room that is left beside its matrices, as in the rounds.
+    multiply = MatrixProduct(plan.device, DTYPES[conditions.precision])
     prepared = [prepare(subject, conditions, plan.warmup, plan.device) for subject in subjects]
     ready = [each for each in prepared if each.error is None]
-    for each in prepared:
-        if each.error is not None:
-            log.warning("%s, %s: %s", each.measurement().label, conditions, each.error)
-    multiply = MatrixProduct(plan.device, DTYPES[conditions.precision])
     (*times, rates), stop = take_turns([*(each.seconds for each in ready), multiply.rate], plan.rounds)
     if stop is not None and not rates:
         return None, stop
     for each, seconds in zip(ready, times, strict=True):
         each.times = seconds
     found = {each.subject: each.measurement(rates) for each in prepared}
-    cell = Cell(conditions, multiply.size, rates, list(found.values()), _ratios(compared, found))
-    del prepared, ready, multiply
-    _give_back(plan.device)
-    return cell, stop
+    return Cell(conditions, multiply.size, rates, list(found.values()), _ratios(compared, found)), stop
 
 
 def _ratios(compared: list[tuple[Subject, Subject]], found: dict[Subject, Measurement]) -> list[Ratio]:
@@ -116,10 +111,3 @@ def _ratios(compared: list[tuple[Subject, Subject]], found: dict[Subject, Measur
             memory = one.peak_bytes / other.peak_bytes if one.peak_bytes and other.peak_bytes else None
             ratios.append(Ratio(one.label, other.label, Spread.of(speed), memory))
     return ratios
-
-
-def _give_back(device: torch.device) -> None:
-    """Free what the networks of a cell held, before others are built."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

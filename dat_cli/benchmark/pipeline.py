@@ -11,6 +11,7 @@ from typing import Any
 from dat_cli.data.batch import PADDING, Batch
 from dat_cli.data.loader import EpochLoader
 from dat_cli.data.module import ImageDataModule
+from dat_cli.data.samples import Source
 from dat_cli.errors import UsageError
 
 
@@ -34,7 +35,7 @@ class PipelineRate:
 
 
 def measure_pipeline(
-    source: str,
+    source: str | Source,
     *,
     image_size: int,
     batch_size: int,
@@ -49,7 +50,7 @@ def measure_pipeline(
     memory once they were read.
 
     Args:
-        source: As of ``ImageDataModule``.
+        source: As of ``ImageDataModule``, or what one has opened.
         image_size: Height and width of the network's input.
         batch_size: Pictures in a batch.
         workers: Numbers of processes to measure; by default none, and as many as a fit would take.
@@ -67,10 +68,15 @@ def measure_pipeline(
     if seconds <= 0:
         raise UsageError(f"seconds is {seconds}", hint="it must be more than 0")
 
+    def module(count: int | None) -> ImageDataModule:
+        return ImageDataModule(name, image_size=image_size, batch_size=batch_size, num_workers=count, **(options or {}))
+
+    name = source if isinstance(source, str) else source.name
+    opened = module(None).source if isinstance(source, str) else source
+
     def loader(count: int | None) -> EpochLoader:
-        data = ImageDataModule(
-            source, image_size=image_size, batch_size=batch_size, num_workers=count, **(options or {})
-        )
+        data = module(count)  # a new one, because a stream keeps to the first number of workers
+        data.source = opened
         return data.train_dataloader() if training else data.val_dataloader()
 
     if workers is None:

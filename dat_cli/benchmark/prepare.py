@@ -53,11 +53,29 @@ class Prepared:
     error: str | None = None
 
     def seconds(self) -> float:
-        """Time it once."""
+        """Time it once; what goes wrong is its error, and there is no number from then on."""
         if self.call is None:
             return math.nan
-        with self.subject.arithmetic():
-            return self.clock.seconds(self.call, self.calls)
+        try:
+            with self.subject.arithmetic():
+                return self.clock.seconds(self.call, self.calls)
+        except Exception as error:  # noqa: BLE001 - as in prepare
+            self._fail(error)
+        give_back(self.clock.device)  # outside of the handler: the traceback holds what filled the memory
+        return math.nan
+
+    def prepare(self, warmup: int) -> None:
+        """Build the network and call it some times; what goes wrong is its error, and the others go on."""
+        try:
+            _make_ready(self, warmup, self.clock.device)
+        except Exception as error:  # noqa: BLE001 - a network of others may raise anything
+            self._fail(error)
+        if self.error is not None:
+            give_back(self.clock.device)
+
+    def _fail(self, error: Exception) -> None:
+        self.error, self.call = _in_words(error), None
+        log.warning("%s, %s: %s", self.measurement().label, self.conditions, self.error)
 
     def measurement(self, rates: list[float] | None = None) -> Measurement:
         """What is known of it.
@@ -91,18 +109,17 @@ class Prepared:
 
 
 def prepare(subject: Subject, conditions: Conditions, warmup: int, device: torch.device) -> Prepared:
-    """Build a network and call it some times; what goes wrong is its error, and the others go on."""
+    """Make a network ready, or find out why it cannot be."""
     prepared = Prepared(subject, conditions, Clock(device))
-    try:
-        _make_ready(prepared, warmup, device)
-    except Exception as error:  # noqa: BLE001 - a network of others may raise anything
-        prepared.error = _in_words(error)
-        prepared.call = None
-    if prepared.error is not None:  # outside of the handler: the traceback holds what filled the memory
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+    prepared.prepare(warmup)
     return prepared
+
+
+def give_back(device: torch.device) -> None:
+    """Free what is held no longer, before something else is built or goes on."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _make_ready(prepared: Prepared, warmup: int, device: torch.device) -> None:

@@ -22,7 +22,7 @@ class Clock:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self.device = device
 
     def seconds(self, call: Callable[[], None], calls: int = 1) -> float:
         """Mean seconds of so many calls in a row."""
@@ -36,8 +36,8 @@ class Clock:
 
     def finish(self) -> None:
         """Wait for the device."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def enough_calls(seconds: float) -> int:

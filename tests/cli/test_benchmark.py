@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from timm.models.resnet import ResNet
 
 from dat_cli.benchmark import bounds, grid, prepare
-from dat_cli.benchmark.pipeline import measure_pipeline
+from dat_cli.benchmark.pipeline import PipelineRate, measure_pipeline
 from dat_cli.benchmark.prepare import Prepared
 from dat_cli.benchmark.results import Cell, Conditions, Machine, Measurement, Ratio
 from dat_cli.cli.main import main
+from dat_cli.errors import DataError
 
 QUICK = ["--image_size", "32", "--warmup", "0", "--rounds", "2"]
 ONE = [*QUICK, "--batch_size", "1", "--task", "inference"]
@@ -110,6 +113,32 @@ def test_a_cpu_without_room_is_not_filled(capsys: pytest.CaptureFixture[str], mo
     assert [cell["measurements"][0]["error"] for cell in result["cells"]] == [None, "out of memory"]
 
 
+def test_memory_that_runs_out_in_a_round_ends_one_network(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = ResNet.forward
+
+    def filled(self: ResNet, images: torch.Tensor) -> torch.Tensor:
+        if len(images) == 1 and len(timings) > 2:  # in the second round of the first cell
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images)
+
+    def seconds(self: Prepared) -> float:
+        timings.append(self)
+        return timed(self)
+
+    timed, timings = Prepared.seconds, list[Prepared]()
+    monkeypatch.setattr(ResNet, "forward", filled)
+    monkeypatch.setattr(Prepared, "seconds", seconds)
+    sizes = ["--batch_size", "1,2", "--task", "inference"]
+    result = measured(capsys, "timm:test_resnet", *QUICK, *sizes, "--against", TINY, code=1)
+    first, second = result["cells"]
+    assert [each["error"] for each in first["measurements"]] == ["out of memory", None]
+    assert [len(each["seconds"]) for each in first["measurements"]] == [0, 2]
+    assert [first["ratios"], len(first["matmul_flops_per_s"])] == [[], 2]
+    assert [each["error"] for each in second["measurements"]] == [None, None]
+
+
 def test_ctrl_c_shows_what_was_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(subject: Any, conditions: Conditions, *rest: Any) -> Prepared:
         if conditions.batch_size == 2:
@@ -148,6 +177,33 @@ def test_data_says_which_of_the_two_bounds_a_fit(
     assert [cell["conditions"]["task"] for cell in result["cells"]] == ["training"]
 
 
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (DataError("gone"), 2)])
+def test_loading_measured_before_it_ended_is_shown(
+    stop: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(source: Any, *, image_size: int, batch_size: int) -> list[PipelineRate]:
+        if batch_size == 3:
+            raise stop
+        return measure_pipeline(source, image_size=image_size, batch_size=batch_size, workers=(0,), seconds=0.01)
+
+    monkeypatch.setattr(bounds, "measure_pipeline", ended)
+    result = measured(capsys, TINY, *QUICK, "--batch_size", "2,3", "--data", "digits", code=code)
+    assert [each["batch_size"] for each in result["data"]["loading"]] == [2]
+    assert result["cells"] == []
+
+
+def test_data_is_opened_once_for_all_sizes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for place in ("a/1", "a/2", "b/1", "b/2"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{place}.png")
+    monkeypatch.setattr(bounds, "measure_pipeline", partial(measure_pipeline, workers=(0, 0), seconds=0.01))
+    args = [TINY, *QUICK, "--batch_size", "1,2", "--data", str(tmp_path), "--device", "cpu"]
+    assert main(["benchmark", *args]) == 0
+    assert capsys.readouterr().err.count("images are for validation") == 1
+
+
 def test_the_plot_is_written_beside_the_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "cost.svg"
     args = [TINY, *ONE, "--against", "none", "--device", "cpu", "--plot", str(path)]
@@ -166,7 +222,12 @@ def test_the_plot_is_written_beside_the_table(capsys: pytest.CaptureFixture[str]
             "timm has no model 'swin_tiny_patch4'; did you mean 'swin_tiny_patch4_window7_224'",
         ),
         (["timm:"], "timm has no model ''"),
-        (["--against", "dat_hug"], "unknown model 'dat_hug'"),
+        (
+            ["--against", "dat_hug"],
+            "--against 'dat_hug': neither a model nor reference, eager or none; there are dat_tiny",
+        ),
+        (["--against", "refrence"], "did you mean 'reference'?"),
+        (["--against", "none,reference"], "--against none stands alone; leave out none, or the others"),
         (["dat_tiny", "--against", "dat_tiny"], "--against dat_tiny: that is the network itself"),
         (["--against", "eager"], "--against eager: nothing is compiled; add --compile true"),
         (["--image_size", "31"], "--image_size: '31' is not a whole number from 32 to 8192"),

@@ -41,7 +41,8 @@ def main(args: list[str]) -> int:
             if options.data is not None:
                 from dat_cli.benchmark.bounds import measure_loading  # imports Lightning
 
-                output.loading = measure_loading(options.data, plan.image_sizes, plan.batch_sizes)
+                for loading in measure_loading(options.data, plan.image_sizes, plan.batch_sizes):
+                    output.loading.append(loading)
             for cell in measure(plan):
                 output.cells.append(cell)
         finally:  # Ctrl+C too: what was measured is shown

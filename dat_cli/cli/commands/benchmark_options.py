@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from dat_cli.catalog import get_variant
+from dat_cli.catalog import VARIANTS, get_variant
 from dat_cli.cli.options import PlainParser
-from dat_cli.errors import UsageError
+from dat_cli.errors import UsageError, did_you_mean
 
 _DEFAULT = ("dat_tiny", "dat_pp_tiny")
 _PLOTTED = (224, 384, 512, 768, 1024)
 _FORMS = ("reference", "eager")
+_NONE = "none"
 _TASKS = ("inference", "training")
 _PRECISIONS = ("32", "bf16", "16")
 _COMPILES = ("false", "true", "reduce-overhead")
@@ -34,7 +35,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     alone = options.data is None
     options.networks = list(dict.fromkeys(options.networks or _DEFAULT))
     options.against = options.against or (["reference"] if alone else [])
-    options.against = [] if options.against == ["none"] else options.against
+    options.against = [] if options.against == [_NONE] else options.against
     options.task = options.task or (list(_TASKS) if alone else ["training"])
     options.batch_size = options.batch_size or ([1, 8] if alone else [32])  # as dat fit
     options.image_size = options.image_size or list(_PLOTTED if options.plot else (224,))
@@ -48,9 +49,16 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def _check_networks(options: argparse.Namespace) -> None:
-    for name in (*options.networks, *(other for other in options.against if other not in _FORMS)):
+    for name in options.networks:
         if not name.startswith("timm:"):
             get_variant(name)
+    if _NONE in options.against:
+        raise UsageError("--against none stands alone", hint="leave out none, or the others")
+    for name in options.against:
+        if name not in VARIANTS and name not in _FORMS and not name.startswith("timm:"):
+            known = (*_FORMS, _NONE, *VARIANTS)
+            hint = did_you_mean(name, known) or f"there are {', '.join(VARIANTS)} and timm:NAME"
+            raise UsageError(f"--against {name!r}: neither a model nor reference, eager or none", hint=hint)
     if "eager" in options.against and options.compile == ["false"]:
         raise UsageError("--against eager: nothing is compiled", hint="add --compile true")
     if options.against and options.against == options.networks:
