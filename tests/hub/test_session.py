@@ -55,12 +55,12 @@ def test_who_asks_to_wait_a_little_is_obeyed_and_it_is_said(
 
 def test_silence_is_borne_twice(hub: Hub, waited: list[float], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "dat")
-    hub.use(HF_HUB_ETAG_TIMEOUT="1")
+    hub.use(HF_HUB_ETAG_TIMEOUT="2")
     hub.fault("HEAD ", "drop", times=99, after=1)
     start = time.monotonic()
     with pytest.raises(HubError, match="did not answer in time"):
         fetched()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 9
     assert waited == [0.5]
     assert "no answer; trying again" in caplog.text
 
