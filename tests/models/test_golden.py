@@ -125,9 +125,9 @@ def test_gradients_are_the_authors_in_double_precision(double: Run) -> None:
 def test_single_precision_stays_close(name: str) -> None:
     single = run(name, torch.float32)
     assert error(single.logits, single.numbers["logits"]) < 1e-4
-    # Bilinear interpolation has kinks: one pair of query and key that rounding puts on the other side of a cell's
-    # border moves gradients by half a percent.
-    check_gradients(single, relative=2e-2)
+    # Bilinear interpolation has kinks: in one case rounding puts a pair of query and key on the other side of a cell's
+    # border of the bias table, which moves gradients by up to one percent. Double precision holds that case to 1e-7.
+    check_gradients(single, relative=2e-2 if name == "dat_pp_tiny_256x320" else 1e-3)
 
 
 @pytest.mark.parametrize("name", ["dat_tiny_224", "dat_pp_tiny_256x320"])
