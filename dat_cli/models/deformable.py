@@ -78,7 +78,7 @@ class DeformableAttention(Observable):
             weights = deformable_weights(queries, keys, self.rpe_table, grid, keys_at)
             offsets = self.points.offsets(query)
             self.observer(
-                Deformed(self.points.reference(offsets), offsets, positions, weights, (x.shape[1], x.shape[2]))
+                Deformed(self.points.reference(offsets).clone(), offsets, positions, weights, (x.shape[1], x.shape[2]))
             )
             attended = (weights @ values.transpose(1, 2)).transpose(1, 2).reshape(queries.shape)
         return self.proj(attended.flatten(3))

@@ -6,6 +6,7 @@ convolutions see the same memory as a channels-last (B, C, H, W).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
@@ -58,7 +59,7 @@ class DepthwiseConv(nn.Conv2d):
         weight, bias = self.weight, self.bias
         groups = x.shape[-1] // weight.shape[0]
         if groups > 1:
-            weight, bias = weight.repeat(groups, 1, 1, 1), None if bias is None else bias.repeat(groups)
+            weight, bias = torch.cat([weight] * groups), None if bias is None else torch.cat([bias] * groups)
         return depthwise_conv(x, weight, bias, self.stride[0], int(self.padding[0]))
 
 

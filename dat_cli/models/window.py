@@ -10,7 +10,9 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.models.layers import Linear, head_dim, project_padded
 from dat_cli.models.observe import Local, Observable, Observation
-from dat_cli.ops.attention import attention, attention_weights
+from dat_cli.ops.attention import attention_weights
+from dat_cli.ops.kept import kept_by_table
+from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.relative import relative_bias
 
 
@@ -62,20 +64,18 @@ class WindowAttention(Observable):
 
     def _attend(self, qkv: Tensor, map_size: tuple[int, int]) -> Tensor:
         """(B, rows, columns, M M, 3 C) -> (B, rows, columns, M M, C); ``map_size`` is that without padding."""
-        batch, rows, columns, _, _ = qkv.shape
-        parts = qkv.unflatten(-1, (3, self.heads, self.head_dim)).flatten(0, 2).unbind(2)
-        query, key, value = (part.transpose(1, 2) for part in parts)  # each (B n, h, M M, d)
-        bias = self._bias().to(qkv.dtype)[None]  # (1, h, M M, M M)
-        if self.shift:
-            seams = _seams(rows, columns, self.window, self.shift, like=bias)  # (n, 1, M M, M M)
-            bias = (bias + seams).expand(batch, -1, -1, -1, -1).flatten(0, 1)
+        _, rows, columns, _, _ = qkv.shape
+        parts = qkv.unflatten(-1, (3, self.heads, self.head_dim)).flatten(1, 2).unbind(3)
+        query, key, value = (part.transpose(2, 3) for part in parts)  # each (B, n, h, M M, d)
+        table = self.relative_position_bias_table
+        bias, kinds = kept_by_table(_bias, table, self.window, self.shift, rows, columns, beside=qkv)
         if self.observer is None:
-            attended = attention(query, key, value, bias)
+            attended = patch_attention(query, key, value, bias, kinds)
         else:
-            weights = attention_weights(query, key, bias).unflatten(0, (batch, rows * columns))
+            weights = attention_weights(query, key, bias.index_select(0, kinds).to(qkv.dtype))
             padded_size = (rows * self.window, columns * self.window)
-            attended = self._told(weights, padded_size, map_size, self.observer).flatten(0, 1) @ value
-        return attended.transpose(1, 2).flatten(2).unflatten(0, (batch, rows, columns))
+            attended = self._told(weights, padded_size, map_size, self.observer) @ value
+        return attended.transpose(2, 3).flatten(3).unflatten(1, (rows, columns))
 
     def _told(
         self,
@@ -100,22 +100,21 @@ class WindowAttention(Observable):
         by_cell = F.pad(seen, (0, 0, 0, width - columns, 0, height - rows))  # what padding looks at is cut off below
         return by_cell.flatten(2, 3)[:, :, order].unflatten(2, (-1, size * size)).transpose(1, 2)
 
-    def _bias(self) -> Tensor:
-        """(h, M M, M M): the table by the difference of query and key, row offset major."""
-        size = self.window
-        table = self.relative_position_bias_table.T.unflatten(1, (2 * size - 1, -1))  # by query minus key
-        return relative_bias(table.flip(1, 2), (size, size))
 
+def _bias(table: Tensor, window: int, shift: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """The table by the difference of query and key, row offset major, by kind of window: (K, h, M M, M M).
 
-def _seams(rows: int, columns: int, window: int, shift: int, like: Tensor) -> Tensor:
-    """(n, 1, M M, M M): -100 between positions of a window that the roll brought from different sides."""
-    y, x = _regions(rows * window, window, shift, like), _regions(columns * window, window, shift, like)
-    region = y[:, None, :, None] * 3 + x[None, :, None, :]  # (H / M, W / M, M, M)
-    region = region.flatten(2).flatten(0, 1)  # (n, M M)
-    return (region[:, :, None] != region[:, None]).to(like.dtype)[:, None] * -100.0
-
-
-def _regions(size: int, window: int, shift: int, like: Tensor) -> Tensor:
-    """(size / M, M): 0, 1 or 2 along one axis, cut at -M and at -shift."""
-    position = torch.arange(size, device=like.device)
-    return ((position >= size - window).long() + (position >= size - shift).long()).view(-1, window)
+    And the kind of each of the windows, (rows columns,). If the map was rolled, the last ones of each axis hold
+    positions from different sides, which -100 keeps apart.
+    """
+    by_offset = table.T.unflatten(1, (2 * window - 1, -1)).flip(1, 2)  # (h, 2 M - 1, 2 M - 1), by key minus query
+    bias = relative_bias(by_offset, (window, window))[None]
+    if not shift:
+        return bias, torch.zeros(rows * columns, dtype=torch.long, device=table.device)
+    side = torch.arange(window, device=table.device) >= window - shift
+    apart = side[:, None] != side
+    apart = torch.stack([torch.zeros_like(apart), apart])  # (2, M, M): along one axis, in a window, and in the last
+    apart = apart[:, None, :, None, :, None] | apart[None, :, None, :, None, :]  # (2, 2, M, M, M, M)
+    bias = bias - 100.0 * apart.flatten(4).flatten(2, 3).flatten(0, 1)[:, None]
+    y, x = (torch.arange(number, device=table.device) == number - 1 for number in (rows, columns))
+    return bias, (2 * y[:, None] + 1 * x).flatten()

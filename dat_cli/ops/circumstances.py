@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from dat_cli.ops.setting import is_reference
+
 # Added in torch 2.7; before it, what is compiled is taken for what is exported.
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
@@ -46,3 +48,10 @@ def are_plain(*tensors: Tensor | None) -> bool:
         each is None or (type(each) in (Tensor, nn.Parameter) and each.dtype == torch.float32 and each.is_cpu)
         for each in tensors
     )
+
+
+def is_plain_inference(*tensors: Tensor | None) -> bool:
+    """Whether float32 is computed on the CPU and nobody derives it: functions without a backward may be called."""
+    if is_reference() or not are_plain(*tensors) or torch.is_autocast_enabled("cpu"):
+        return False
+    return not (wants_gradients(*tensors) or is_exported() or is_transformed())

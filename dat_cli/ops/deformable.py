@@ -1,22 +1,25 @@
-"""Attention to sampled keys, with a bilinear position bias (DAT, section 3.2, "Deformable relative position bias")."""
+"""Attention to sampled keys, with a bilinear position bias (DAT, section 3.2)."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dat_cli.ops.attention import attention, attention_weights
-from dat_cli.ops.bilinear import bilinear_sample
-from dat_cli.ops.circumstances import is_exported, is_transformed, wants_gradients, without_autocast
+from dat_cli.ops.attention import SCORES, attend_over, attention, attention_weights
+from dat_cli.ops.circumstances import is_exported, is_plain_inference, is_transformed
+from dat_cli.ops.position_bias import Grid, deformable_bias, position_bias
 from dat_cli.ops.setting import is_reference
 
 # Pairs of query and key that may stand in memory at once, 128 MiB in float32: an image of 2048 x 1024 has 67 million
 # in each head of DAT's third stage.
 _PAIRS = 2**25
 
-Grid = tuple[Tensor, Tensor]
-"""Points of a grid: y (H,) of its rows and x (W,) of its columns."""
+_Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Grid, Tensor], Tensor]
 
 
 def deformable_attention(
@@ -24,8 +27,8 @@ def deformable_attention(
 ) -> Tensor:
     """softmax(query key^T / sqrt(d) + bias) value.
 
-    Where all pairs would take more than 128 MiB, some rows of queries are attended at a time, and their bias and
-    weights are computed again for the backward pass instead of being kept.
+    Where all pairs would take more than 128 MiB, a part of them is attended at a time, and their bias and weights
+    are computed again for the backward pass instead of being kept.
 
     Args:
         query: (B, H, W, h, d).
@@ -38,56 +41,15 @@ def deformable_attention(
     Returns:
         (B, H, W, h, d).
     """
-    batch, height, width, heads, _ = query.shape
-    rows = max(1, _PAIRS // max(1, batch * width * key.shape[1] * heads))
-    if rows >= height:
-        return _attend(query, key, value, table, query_points, key_points)
-    tops = range(0, height, rows)
-    y, x = query_points
-    parts = [(query[:, top : top + rows], key, value, table, (y[top : top + rows], x), key_points) for top in tops]
+    parts = (query, key, value, table, query_points, key_points)
+    if is_plain_inference(query, key, value, table, key_points):
+        in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
+        return in_cache(query, key, value, table, *query_points, key_points)
+    if _pairs(query, key) <= _PAIRS:
+        return _attend(*parts)
     if torch.is_grad_enabled() and not (is_reference() or is_exported() or is_transformed()):
-        return torch.cat([checkpoint(_attend, *p, use_reentrant=False, preserve_rng_state=False) for p in parts], dim=1)
-    return torch.cat([_attend(*part) for part in parts], dim=1)
-
-
-def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
-    """Look up half the displacement of query and key in the heads' tables, bilinearly.
-
-    Args:
-        table: (h, 2 H0 - 1, 2 W0 - 1).
-        query_points: y (H,) and x (W,), normalised.
-        key_points: (B, G, N, 2).
-
-    Returns:
-        (B, h, H W, N) in the points' type; head = group x (h / G) + head in group.
-    """
-    y, x = (at[:, None] - keys[:, :, None] for at, keys in zip(query_points, key_points.unbind(-1), strict=True))
-    batch, groups, width, keys = x.shape
-    # Of each axis alone, (B, G, H, N) and (B, G, W, N): what all pairs have is written once, and not computed with.
-    shape = (batch, groups, y.shape[2], width, keys)
-    y, x = (each.expand(shape).flatten(2, 3).flatten(0, 1) for each in ((y / 2)[:, :, :, None], (x / 2)[:, :, None]))
-    tables = table.to(x.dtype).unflatten(0, (groups, -1)).expand(batch, -1, -1, -1, -1)
-    bias = bilinear_sample(tables.flatten(0, 1), y, x)  # (B G, h / G, H W, N)
-    return bias.unflatten(0, (batch, groups)).flatten(1, 2)
-
-
-def separable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
-    """The same as products of matrices, for each key Y T X^T, because bilinear weights are separable.
-
-    Its backward is made of products, too, while that of sampling adds all pairs to the few entries of the table one
-    by one, which the many threads of a GPU do in turn.
-    """
-    groups, keys = key_points.shape[1:3]
-    sides = table.shape[1:]
-    axes = zip(query_points, key_points.unbind(-1), sides, strict=True)
-    y, x = (_hats(*each) for each in axes)  # (B, G, N, H, 2 H0 - 1), (B, G, N, W, 2 W0 - 1)
-    tables = table.to(key_points.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, 2 H0 - 1, h / G ..)
-    with without_autocast(table):  # positions, and what moves them, are float32 or finer
-        rows = y.flatten(2, 3) @ tables  # (B, G, N H, h / G (2 W0 - 1))
-        rows = rows.unflatten(-1, (-1, sides[1])).unflatten(2, (keys, -1)).flatten(3, 4)  # (B, G, N, H h / G, 2 W0 - 1)
-        bias = rows @ x.transpose(-1, -2)  # (B, G, N, H h / G, W)
-    bias = bias.unflatten(3, (y.shape[3], -1)).permute(0, 1, 4, 3, 5, 2)  # (B, G, h / G, H, W, N)
-    return bias.flatten(3, 4).flatten(1, 2)
+        return _in_parts(partial(checkpoint, _attend, use_reentrant=False, preserve_rng_state=False), _PAIRS, *parts)
+    return _in_parts(_attend, _PAIRS, *parts)
 
 
 def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
@@ -107,22 +69,77 @@ def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: 
     return attention_weights(query.flatten(1, 2).transpose(1, 2), key.transpose(1, 2), bias)
 
 
+def _in_parts(
+    attend: _Attend,
+    most: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    table: Tensor,
+    query_points: Grid,
+    key_points: Tensor,
+) -> Tensor:
+    """Attend with at most so many pairs at once: to some images, or to some groups of one, or from some of its rows."""
+    batch, height = query.shape[:2]
+    groups = key_points.shape[1]
+    share = most / max(1, _pairs(query, key))
+    again: Callable[..., Tensor] = partial(_in_parts, attend, most)
+    if share >= 1 or batch == groups == height == 1:
+        return attend(query, key, value, table, query_points, key_points)
+    if batch > 1:
+        size = max(1, int(share * batch))
+        size -= size % torch.get_num_threads() if size > torch.get_num_threads() else 0  # threads share no image
+        parts = zip(*(x.split(size) for x in (query, key, value, key_points)), strict=True)
+        return torch.cat([again(*qkv, table, query_points, at) for *qkv, at in parts])
+    if groups > 1:
+        size = max(1, int(share * groups))
+        heads = size * len(table) // groups
+        qkv = (x.split(heads, dim=-2) for x in (query, key, value))
+        parts = zip(*qkv, table.split(heads), key_points.split(size, dim=1), strict=True)
+        return torch.cat([again(*part, query_points, at) for *part, at in parts], dim=-2)
+    y, x = query_points
+    size = max(1, int(share * height))
+    parts = zip(query.split(size, dim=1), y.split(size), strict=True)
+    return torch.cat([again(rows, key, value, table, (at, x), key_points) for rows, at in parts], dim=1)
+
+
+def _pairs(query: Tensor, key: Tensor) -> int:
+    """Pairs of query (B, H, W, h, d) and key (B, N, h, d)."""
+    return math.prod(query.shape[:-1]) * key.shape[1]  # not numel, which export takes for a constant
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
-    bias = _choose_bias(table, query_points, key_points).to(query.dtype)  # (B, h, M, N)
-    queries = query.flatten(1, 2).transpose(1, 2)  # (B, h, M, d)
-    attended = attention(queries, key.transpose(1, 2), value.transpose(1, 2), bias)
-    return attended.transpose(1, 2).reshape(query.shape)
+    bias = position_bias(table, query_points, key_points).to(query.dtype)  # (B, h, M, N)
+    return _over_maps(attention, query, key, value, bias)
 
 
-def _choose_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
-    """By products where a GPU needs gradients; on CPUs sampling measures two to four times faster, backward as well."""
-    by_products = wants_gradients(table, key_points) and not (table.is_cpu or is_reference())
-    look_up = separable_bias if by_products else deformable_bias
-    return look_up(table, query_points, key_points)
+def _attend_in_place(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Grid, key_points: Tensor
+) -> Tensor:
+    return _over_maps(attend_over, query, key, value, deformable_bias(table, query_points, key_points))
 
 
-def _hats(at: Tensor, keys: Tensor, size: int) -> Tensor:
-    """Bilinear weights along one axis, (H,) and (B, G, N) -> (B, G, N, H, size): two of each row are not 0."""
-    cell = ((at - keys[..., None]) / 2 + 1) / 2 * (size - 1)  # (B, G, N, H)
-    cells = torch.arange(size, dtype=cell.dtype, device=cell.device)
-    return (1 - (cell[..., None] - cells).abs()).clamp(min=0)
+def _over_maps(attend: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """(B, H, W, h, d), and keys and values (B, N, h, d), for what takes (B, h, ..., d)."""
+    queries, keys, values = (x.transpose(1, 2) for x in (query.flatten(1, 2), key, value))
+    return attend(queries, keys, values, bias).transpose(1, 2).reshape(query.shape)
+
+
+def _attention_in_cache(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor, y: Tensor, x: Tensor, key_points: Tensor
+) -> Tensor:
+    """The bias and what is added to it stay in the processor's cache."""
+    return _in_parts(_attend_in_place, SCORES, query, key, value, table, (y, x), key_points)
+
+
+_attention_in_graph = torch.library.custom_op(
+    "dat_cli::deformable_attention",
+    _attention_in_cache,
+    mutates_args=(),
+    schema="(Tensor query, Tensor key, Tensor value, Tensor table, Tensor y, Tensor x, Tensor key_points) -> Tensor",
+)
+
+
+@_attention_in_graph.register_fake
+def _attended(query: Tensor, *_: Tensor) -> Tensor:
+    return query.new_empty(query.shape)

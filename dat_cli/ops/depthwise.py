@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import onednn
+from dat_cli.ops.kept import kept_by_size
 
 
 def depthwise_conv(
@@ -50,10 +51,15 @@ def add_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: 
     padding = weight.shape[-1] // 2
     if gelu and onednn.suits(x, weight, bias):
         # The sum is itself a convolution, whose filter has one more in its centre: one pass instead of three.
-        weight = weight + F.pad(weight.new_ones(1, 1), [padding] * 4)
+        weight = weight + kept_by_size(_identity, padding, like=weight)
         return depthwise_conv(x, weight, bias, padding=padding, gelu=True)
     x = x + depthwise_conv(x, weight, bias, padding=padding)
     return F.gelu(x) if gelu else x
+
+
+def _identity(padding: int, like: Tensor) -> Tensor:
+    """The filter that changes nothing, (K, K)."""
+    return F.pad(like.new_ones(1, 1), [padding] * 4)
 
 
 def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dat_cli.ops.attention import attention
+from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.local import attend_to_cells
+from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.setting import is_reference
 from dat_cli.ops.tiles import Tiles, cut_tiles, tile_bias
 
@@ -68,15 +69,15 @@ def _by_tile(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: i
     """
     size = (query.shape[1], query.shape[2])
     rows, columns = (Tiles.along(side, kernel) for side in size)
-    bias = tile_bias(table, rows, columns, *size).to(query.dtype)  # (Ty Tx, h, T T', U U')
+    bias, kinds = kept_by_table(tile_bias, table, rows, columns, *size, beside=query)
     if rows.number == columns.number == 1:  # all queries see the whole map, which lies there already
-        query, key, value = (x.flatten(1, 2).transpose(1, 2) for x in (query, key, value))  # (B, h, H W, d)
-        attended = attention(query, key, value, bias)
-        return attended.transpose(1, 2).unflatten(1, size)
-    queries = cut_tiles(query, rows, columns, of_keys=False)  # (B, Ty Tx h, T T', d)
-    keys, values = (cut_tiles(x, rows, columns, of_keys=True) for x in (key, value))  # (B, Ty Tx h, U U', d)
-    attended = attention(queries, keys, values, bias.flatten(0, 1)[None])
-    attended = attended.unflatten(2, (rows.queries, columns.queries))
-    attended = attended.unflatten(1, (rows.number, columns.number, -1))  # (B, Ty, Tx, h, T, T', d)
+        query, key, value = (x.flatten(1, 2).transpose(1, 2)[:, None] for x in (query, key, value))  # (B, 1, h, H W, d)
+        attended = patch_attention(query, key, value, bias, kinds)
+        return attended[:, 0].transpose(1, 2).unflatten(1, size)
+    queries = cut_tiles(query, rows, columns, of_keys=False)  # (B, Ty Tx, h, T T', d)
+    keys, values = (cut_tiles(x, rows, columns, of_keys=True) for x in (key, value))  # (B, Ty Tx, h, U U', d)
+    attended = patch_attention(queries, keys, values, bias, kinds)
+    attended = attended.unflatten(3, (rows.queries, columns.queries))
+    attended = attended.unflatten(1, (rows.number, columns.number))  # (B, Ty, Tx, h, T, T', d)
     attended = attended.permute(0, 1, 4, 2, 5, 3, 6).flatten(3, 4).flatten(1, 2)  # (B, Ty T, Tx T', h, d)
     return attended[:, : size[0], : size[1]]

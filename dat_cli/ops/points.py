@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dat_cli.catalog import Generation
+from dat_cli.ops.kept import kept_by_size
 
 
 def reference_points(height: int, width: int, generation: Generation, like: Tensor) -> Tensor:
@@ -23,8 +24,7 @@ def reference_points(height: int, width: int, generation: Generation, like: Tens
         generation: Which definition.
         like: Gives the type and the device.
     """
-    rows, columns = _centres(height, generation, like), _centres(width, generation, like)
-    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
+    return kept_by_size(_references, height, width, generation, like=like)
 
 
 def query_points(height: int, width: int, generation: Generation, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,6 +32,15 @@ def query_points(height: int, width: int, generation: Generation, like: Tensor) 
 
     DAT: cell centres as above. DAT++: i / (H - 1), from border to border; 0 for a single cell.
     """
+    return kept_by_size(_queries, height, width, generation, like=like)
+
+
+def _references(height: int, width: int, generation: Generation, like: Tensor) -> Tensor:
+    rows, columns = _centres(height, generation, like), _centres(width, generation, like)
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
+
+
+def _queries(height: int, width: int, generation: Generation, like: Tensor) -> tuple[Tensor, Tensor]:
     if generation == "dat":
         return _centres(height, generation, like), _centres(width, generation, like)
     return _corners(height, like), _corners(width, like)

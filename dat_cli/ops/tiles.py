@@ -46,7 +46,7 @@ class Tiles(NamedTuple):
 
 
 def cut_tiles(x: Tensor, rows: Tiles, columns: Tiles, *, of_keys: bool) -> Tensor:
-    """(B, H, W, h, d) -> (B, Ty Tx h, cells of a tile, d), for its queries or its keys; zeros beyond the map."""
+    """(B, H, W, h, d) -> (B, Ty Tx, h, cells of a tile, d), for its queries or its keys; zeros beyond the map."""
     padding = [0, 0, 0, 0]
     for axis, tiles in ((2, columns), (1, rows)):
         before = tiles.before if of_keys else 0
@@ -56,11 +56,14 @@ def cut_tiles(x: Tensor, rows: Tiles, columns: Tiles, *, of_keys: bool) -> Tenso
     for axis, tiles in ((1, rows), (2, columns)):
         x = x.unfold(axis, tiles.keys if of_keys else tiles.queries, tiles.queries)
     x = x.permute(0, 1, 2, 3, 5, 6, 4)  # (B, Ty, Tx, h, U, U', d)
-    return x.flatten(4, 5).flatten(1, 3)
+    return x.flatten(4, 5).flatten(1, 2)  # the cells are copied
 
 
-def tile_bias(table: Tensor, rows: Tiles, columns: Tiles, height: int, width: int) -> Tensor:
-    """(Ty Tx, h, T T', U U'): the bias of each pair in a tile, -inf where the key is no neighbour."""
+def tile_bias(table: Tensor, rows: Tiles, columns: Tiles, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The bias of each pair in a tile by kind, (K, h, T T', U U'), -inf where the key is no neighbour.
+
+    And the kind of each tile, (Ty Tx,).
+    """
     kernel = (table.shape[-1] + 1) // 2
     padding: list[int] = []
     for tiles in (columns, rows):
@@ -73,10 +76,8 @@ def tile_bias(table: Tensor, rows: Tiles, columns: Tiles, height: int, width: in
     x = y if height == width else _walls(columns, width, kernel, like=table)
     walls = y[:, None, :, None, :, None] + x[None, :, None, :, None, :]  # (kinds, kinds', T, T', U, U')
     bias = bias + walls.flatten(4).flatten(2, 3).flatten(0, 1)[:, None]
-    if rows.number == rows.kinds and columns.number == columns.kinds:
-        return bias
     y, x = (tiles.kind_of_each(table.device) for tiles in (rows, columns))
-    return bias.index_select(0, (y[:, None] * columns.kinds + x).flatten())
+    return bias, (y[:, None] * columns.kinds + x).flatten()
 
 
 def _walls(tiles: Tiles, size: int, kernel: int, like: Tensor) -> Tensor:

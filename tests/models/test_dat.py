@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,8 +17,7 @@ from dat_cli.models import DAT, DeformableAttention, NeighborhoodAttention, Wind
 from dat_cli.models.deformable import SamplingPoints
 from dat_cli.models.layers import DropPath
 from dat_cli.models.stage import Block
-from dat_cli.ops import reference
-from dat_cli.ops.deformable import _attend as attend
+from dat_cli.ops import deformable, reference
 
 PUBLISHED = pytest.mark.parametrize("variant", VARIANTS.values(), ids=list(VARIANTS))
 TINY = pytest.mark.parametrize("name", ["dat_tiny", "dat_pp_tiny"])
@@ -74,21 +73,32 @@ def test_every_variant_takes_the_smallest_image(variant: Variant) -> None:
 
 
 @TINY
-def test_a_large_image_is_attended_in_parts_with_the_same_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("inference", "most", "attend"), [(True, "SCORES", "_attend_in_place"), (False, "_PAIRS", "_attend")]
+)
+def test_large_images_are_attended_in_parts_with_the_same_result(
+    name: str, inference: bool, most: str, attend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = create_model(name, num_classes=3).eval()
-    image = torch.randn(1, 3, 160, 96)
+    images = torch.randn(2, 3, 160, 96)
+    whole_way = getattr(deformable, attend)
     attended: list[int] = []
 
     def count(*arguments: Any) -> Tensor:
-        attended.append(len(arguments[0]))
-        return attend(*arguments)
+        query, key = arguments[:2]
+        attended.append(query.shape[:-1].numel() * key.shape[1])
+        return cast("Tensor", whole_way(*arguments))
 
-    with torch.no_grad():
-        whole = model(image)
-        monkeypatch.setattr("dat_cli.ops.deformable._PAIRS", 1000)
-        monkeypatch.setattr("dat_cli.ops.deformable._attend", count)
-        parts = model(image)
-    assert len(attended) > sum(blocks.count("D") for blocks in VARIANTS[name].blocks)
+    monkeypatch.setattr(deformable, attend, count)
+    with torch.inference_mode(inference):
+        whole = model(images)
+        pairs = sum(attended)
+        assert len(attended) == sum(blocks.count("D") for blocks in VARIANTS[name].blocks)
+        attended.clear()
+        monkeypatch.setattr(deformable, most, 1000)
+        parts = model(images)
+    assert sum(attended) == pairs
+    assert len(attended) > 40
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
 
 

@@ -15,11 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dat_cli.catalog import Generation
 from dat_cli.ops import reference
 from dat_cli.ops.bilinear import bilinear_sample
-from dat_cli.ops.deformable import deformable_attention, deformable_bias, separable_bias
+from dat_cli.ops.deformable import deformable_attention
 from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv_reference
 from dat_cli.ops.linear import linear, linear_gelu
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.points import query_points, reference_points
+from dat_cli.ops.position_bias import deformable_bias, separable_bias
 
 
 def gradients(compute: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:

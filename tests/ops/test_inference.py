@@ -1,0 +1,130 @@
+"""What only inference in float32 on a CPU does: parts that fit a cache, results that are kept, maps that are copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dat_cli.ops import kept, reference
+from dat_cli.ops.bilinear import bilinear_sample
+from dat_cli.ops.deformable import deformable_attention
+from dat_cli.ops.neighborhood import neighborhood_attention
+from dat_cli.ops.patches import patch_attention
+from dat_cli.ops.points import query_points, reference_points
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(5)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("most", [1, 100, 5000, 2**20])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_deformable_attention_in_the_cache_is_the_plain_arithmetic(
+    batch: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.deformable.SCORES", most)
+    query, key, value = torch.randn(batch, 6, 5, 6, 8), torch.randn(batch, 7, 6, 8), torch.randn(batch, 7, 6, 8)
+    table, positions = torch.randn(6, 11, 9), torch.rand(batch, 3, 7, 2) * 2 - 1
+    arguments = (query, key, value, table, query_points(6, 5, "dat_pp", like=positions), positions)
+    with reference():
+        plain = deformable_attention(*arguments)
+    torch.testing.assert_close(deformable_attention(*arguments), plain)
+
+
+@pytest.mark.parametrize("most", [1, 700, 2**20])
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_attention_in_patches_takes_the_bias_of_each_kind(
+    kinds: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.patches.SCORES", most)
+    # As layers give them: views with heads behind queries.
+    query, key, value = (torch.randn(2, 5, cells, 3, 8).transpose(2, 3) for cells in (4, 6, 6))
+    bias = torch.randn(kinds, 3, 4, 6)
+    bias[..., 2].fill_(float("-inf"))
+    before = bias.clone()
+    which = torch.arange(5) % kinds
+    scores = query @ key.transpose(-1, -2) / 8**0.5 + bias[which]
+    torch.testing.assert_close(patch_attention(query, key, value, bias, which), scores.softmax(dim=-1) @ value)
+    assert torch.equal(bias, before)
+    query = query.clone().requires_grad_()  # another path
+    torch.testing.assert_close(patch_attention(query, key, value, bias, which), scores.softmax(dim=-1) @ value)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("rows", [7, 30, 64])
+@pytest.mark.parametrize("maps", [1, 3, 6])
+def test_threads_that_share_a_map_sample_the_same(maps: int, rows: int) -> None:
+    of, y, x = torch.randn(maps, 2, 3, 4), *(torch.rand(maps, rows, 40) * 3 - 1.5 for _ in range(2))
+    with reference():
+        plain = bilinear_sample(of, y, x)
+    sampled = bilinear_sample(of, y, x)
+    torch.testing.assert_close(sampled, plain)
+
+
+@pytest.mark.parametrize("change", ["in_place", "data", "optimizer", "half"])
+def test_a_table_that_changes_in_any_way_gives_a_new_bias(change: str) -> None:
+    table = nn.Parameter(torch.randn(2, 5, 5))
+    query, key, value = torch.randn(3, 1, 6, 6, 2, 4)
+
+    def attend() -> Tensor:
+        with torch.inference_mode():
+            return neighborhood_attention(query, key, value, table, kernel=3)
+
+    first = attend()
+    assert torch.equal(attend(), first)
+    with torch.no_grad():
+        if change == "in_place":
+            table.mul_(-2)
+        elif change == "data":
+            table.data[0, 2, 2] += 3
+        elif change == "optimizer":
+            table.grad = torch.ones_like(table) * torch.arange(5)
+            torch.optim.SGD([table], lr=1.0).step()
+        else:
+            table.data = table.data.flip(0)
+    second = attend()
+    with reference():
+        plain = attend()
+    torch.testing.assert_close(second, plain)
+    assert not torch.allclose(second, first)
+
+
+def test_a_kept_bias_follows_the_size_and_goes_with_its_table() -> None:
+    table = torch.randn(2, 5, 5)
+    held = len(kept._of_table)
+    for size in ((6, 6), (9, 4), (6, 6)):
+        query, key, value = torch.randn(3, 1, *size, 2, 4)
+        with reference():
+            plain = neighborhood_attention(query, key, value, table, kernel=3)
+        torch.testing.assert_close(neighborhood_attention(query, key, value, table, kernel=3), plain)
+        assert len(kept._of_table) == held + 1
+    del table
+    assert len(kept._of_table) == held
+
+
+def test_what_inference_kept_is_of_use_in_training() -> None:
+    frozen = torch.randn(2, 5, 5)
+    query = torch.randn(1, 6, 6, 2, 4)
+    with torch.inference_mode():
+        neighborhood_attention(query, query, query, frozen, kernel=3)
+        kept_points = reference_points(6, 6, "dat_pp", like=query)
+    assert not kept_points.is_inference()
+    trained = query.clone().requires_grad_()
+    neighborhood_attention(trained, trained, trained, frozen, kernel=3).sum().backward()
+    assert cast("Tensor", trained.grad).abs().sum() > 0
+    offsets = torch.zeros(1, 6, 6, 2, requires_grad=True)
+    ((kept_points + offsets) * kept_points).sum().backward()
+    assert torch.equal(cast("Tensor", offsets.grad)[0], kept_points)
