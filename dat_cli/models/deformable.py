@@ -78,7 +78,7 @@ class DeformableAttention(Observable):
             weights = deformable_weights(queries, keys, self.rpe_table, grid, keys_at)
             offsets = self.points.offsets(query)
             self.observer(
-                Deformed(self.points.reference(offsets).clone(), offsets, positions, weights, (x.shape[1], x.shape[2]))
+                Deformed(self.points.reference(offsets), offsets, positions, weights, (x.shape[1], x.shape[2]))
             )
             attended = (weights @ values.transpose(1, 2)).transpose(1, 2).reshape(queries.shape)
         return self.proj(attended.flatten(3))
@@ -117,7 +117,7 @@ class SamplingPoints(nn.Module):
         padding = 0 if generation == "dat_pp" and kernel == stride else kernel // 2
         self.conv = DepthwiseConv(dim, kernel, stride, padding)
         self.norm = nn.LayerNorm(dim)
-        self.proj = nn.Linear(dim, 2, bias=False)
+        self.proj = Linear(dim, 2, bias=False)
 
     def forward(self, query: Tensor) -> Tensor:
         return self.place(self.offsets(query))
@@ -134,11 +134,14 @@ class SamplingPoints(nn.Module):
 
     def reference(self, offsets: Tensor) -> Tensor:
         """Where the points stand before they move, (Hk, Wk, 2), for offsets (B, G, Hk, Wk, 2)."""
-        return reference_points(offsets.shape[2], offsets.shape[3], self.generation, like=offsets)
+        return self._reference(offsets).clone()  # the caller's own
 
     def place(self, offsets: Tensor) -> Tensor:
         """Where the points stand after they have moved, (B, G, Hk, Wk, 2) -> (B, G, Hk, Wk, 2)."""
-        positions = self.reference(offsets) + offsets
+        positions = self._reference(offsets) + offsets
         if self.offset_range >= 0:
             return positions
         return positions.tanh() if self.generation == "dat" else positions.clamp(-1, 1)
+
+    def _reference(self, offsets: Tensor) -> Tensor:
+        return reference_points(offsets.shape[2], offsets.shape[3], self.generation, like=offsets)

@@ -115,6 +115,6 @@ def _bias(table: Tensor, window: int, shift: int, rows: int, columns: int) -> tu
     apart = side[:, None] != side
     apart = torch.stack([torch.zeros_like(apart), apart])  # (2, M, M): along one axis, in a window, and in the last
     apart = apart[:, None, :, None, :, None] | apart[None, :, None, :, None, :]  # (2, 2, M, M, M, M)
-    bias = bias - 100.0 * apart.flatten(4).flatten(2, 3).flatten(0, 1)[:, None]
+    bias = bias - 100 * apart.flatten(4).flatten(2, 3).flatten(0, 1)[:, None].to(bias.dtype)
     y, x = (torch.arange(number, device=table.device) == number - 1 for number in (rows, columns))
-    return bias, (2 * y[:, None] + 1 * x).flatten()
+    return bias, (2 * y[:, None] + x).flatten()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.ops.circumstances import is_exported
+from dat_cli.ops.circumstances import is_exported, is_transformed
 from dat_cli.ops.setting import is_reference
 
 SCORES = 2**20
@@ -25,7 +25,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor
     Returns:
         (B, h, M, d).
     """
-    if is_reference() or (query.is_cpu and torch.is_grad_enabled() and not is_exported()):
+    derived = torch.is_grad_enabled() or is_transformed()
+    if is_reference() or (query.is_cpu and derived and not is_exported()):
         # On CPUs torch has no fused backward. What it does instead looks for rows without keys, pass after pass.
         return attention_reference(query, key, value, bias)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
@@ -43,11 +44,24 @@ def attention_weights(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
 
 
 def attend_over(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """The same without gradients, in the memory of the bias (B, h, M, N), which is lost.
+    """The same without gradients, in the memory of the bias, which is lost.
 
-    On CPUs torch's own way takes 32 queries at a time and pays off with many keys only.
+    On CPUs torch's own way takes 32 queries at a time and pays off with many keys only. What differs along the first
+    axis is multiplied in calls of its own: all at once, queries, keys and values would be copied.
+
+    Args:
+        query: (B, h, M, d), or with images and heads the other way round.
+        key: (B, h, N, d).
+        value: (B, h, N, d).
+        bias: (B, h, M, N), contiguous.
+
+    Returns:
+        (B, h, M, d).
     """
-    heads = query.shape[:2]
-    query, key, value, scores = (x.flatten(0, 1) for x in (query, key, value, bias))
-    scores.baddbmm_(query, key.transpose(1, 2), alpha=query.shape[-1] ** -0.5)
-    return torch.softmax(scores, dim=-1, out=scores).bmm(value).unflatten(0, heads)
+    for scores, queries, keys in zip(bias, query, key, strict=True):
+        torch.baddbmm(scores, queries, keys.transpose(1, 2), alpha=query.shape[-1] ** -0.5, out=scores)
+    weights = torch.softmax(bias, dim=-1, out=bias)
+    attended = value.new_empty(*query.shape[:-1], value.shape[-1])
+    for result, scores, values in zip(attended, weights, value, strict=True):
+        torch.bmm(scores, values, out=result)
+    return attended

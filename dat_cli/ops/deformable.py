@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -18,8 +19,6 @@ from dat_cli.ops.setting import is_reference
 # Pairs of query and key that may stand in memory at once, 128 MiB in float32: an image of 2048 x 1024 has 67 million
 # in each head of DAT's third stage.
 _PAIRS = 2**25
-
-_Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Grid, Tensor], Tensor]
 
 
 def deformable_attention(
@@ -41,15 +40,15 @@ def deformable_attention(
     Returns:
         (B, H, W, h, d).
     """
-    parts = (query, key, value, table, query_points, key_points)
+    whole = _Pairs(query, key, value, table, query_points, key_points)
     if is_plain_inference(query, key, value, table, key_points):
         in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
         return in_cache(query, key, value, table, *query_points, key_points)
-    if _pairs(query, key) <= _PAIRS:
-        return _attend(*parts)
-    if torch.is_grad_enabled() and not (is_reference() or is_exported() or is_transformed()):
-        return _in_parts(partial(checkpoint, _attend, use_reentrant=False, preserve_rng_state=False), _PAIRS, *parts)
-    return _in_parts(_attend, _PAIRS, *parts)
+    if is_exported() or whole.number <= _PAIRS:  # what is exported is of no certain size
+        return _attend(whole)
+    if torch.is_grad_enabled() and not (is_reference() or is_transformed()):
+        return _in_parts(_attend_twice, _PAIRS, whole)
+    return _in_parts(_attend, _PAIRS, whole)
 
 
 def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
@@ -69,54 +68,63 @@ def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: 
     return attention_weights(query.flatten(1, 2).transpose(1, 2), key.transpose(1, 2), bias)
 
 
-def _in_parts(
-    attend: _Attend,
-    most: int,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    table: Tensor,
-    query_points: Grid,
-    key_points: Tensor,
-) -> Tensor:
+class _Pairs(NamedTuple):
+    """What ``deformable_attention`` is given, which can be cut into parts that do not see each other."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    table: Tensor
+    query_points: Grid
+    key_points: Tensor
+
+    @property
+    def number(self) -> int:
+        """Pairs of query and key, of all heads."""
+        return math.prod(self.query.shape[:-1]) * self.key.shape[1]  # not numel, which export takes for a constant
+
+    def images(self, size: int) -> Iterator[_Pairs]:
+        if self.query.is_cpu and size > torch.get_num_threads():
+            size -= size % torch.get_num_threads()  # which share no map when they sample
+        parts = zip(*(x.split(size) for x in (self.query, self.key, self.value, self.key_points)), strict=True)
+        return (self._replace(query=query, key=key, value=value, key_points=at) for query, key, value, at in parts)
+
+    def groups(self, size: int) -> Iterator[_Pairs]:
+        heads = size * len(self.table) // self.key_points.shape[1]
+        qkv = (x.split(heads, dim=-2) for x in (self.query, self.key, self.value))
+        parts = zip(*qkv, self.table.split(heads), self.key_points.split(size, dim=1), strict=True)
+        return (_Pairs(query, key, value, table, self.query_points, at) for query, key, value, table, at in parts)
+
+    def rows(self, size: int) -> Iterator[_Pairs]:
+        y, x = self.query_points
+        parts = zip(self.query.split(size, dim=1), y.split(size), strict=True)
+        return (self._replace(query=query, query_points=(at, x)) for query, at in parts)
+
+
+def _in_parts(attend: Callable[[_Pairs], Tensor], most: int, whole: _Pairs) -> Tensor:
     """Attend with at most so many pairs at once: to some images, or to some groups of one, or from some of its rows."""
-    batch, height = query.shape[:2]
-    groups = key_points.shape[1]
-    share = most / max(1, _pairs(query, key))
-    again: Callable[..., Tensor] = partial(_in_parts, attend, most)
-    if share >= 1 or batch == groups == height == 1:
-        return attend(query, key, value, table, query_points, key_points)
-    if batch > 1:
-        size = max(1, int(share * batch))
-        size -= size % torch.get_num_threads() if size > torch.get_num_threads() else 0  # threads share no image
-        parts = zip(*(x.split(size) for x in (query, key, value, key_points)), strict=True)
-        return torch.cat([again(*qkv, table, query_points, at) for *qkv, at in parts])
-    if groups > 1:
-        size = max(1, int(share * groups))
-        heads = size * len(table) // groups
-        qkv = (x.split(heads, dim=-2) for x in (query, key, value))
-        parts = zip(*qkv, table.split(heads), key_points.split(size, dim=1), strict=True)
-        return torch.cat([again(*part, query_points, at) for *part, at in parts], dim=-2)
-    y, x = query_points
-    size = max(1, int(share * height))
-    parts = zip(query.split(size, dim=1), y.split(size), strict=True)
-    return torch.cat([again(rows, key, value, table, (at, x), key_points) for rows, at in parts], dim=1)
+    batch, height = whole.query.shape[:2]
+    ways = ((0, batch, whole.images), (-2, whole.key_points.shape[1], whole.groups), (1, height, whole.rows))
+    for axis, length, cut in ways:
+        if whole.number > most and length > 1:
+            size = max(1, most * length // whole.number)
+            return torch.cat([_in_parts(attend, most, part) for part in cut(size)], axis)
+    return attend(whole)
 
 
-def _pairs(query: Tensor, key: Tensor) -> int:
-    """Pairs of query (B, H, W, h, d) and key (B, N, h, d)."""
-    return math.prod(query.shape[:-1]) * key.shape[1]  # not numel, which export takes for a constant
+def _attend(pairs: _Pairs) -> Tensor:
+    bias = position_bias(pairs.table, pairs.query_points, pairs.key_points).to(pairs.query.dtype)  # (B, h, M, N)
+    return _over_maps(attention, *pairs[:3], bias)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
-    bias = position_bias(table, query_points, key_points).to(query.dtype)  # (B, h, M, N)
-    return _over_maps(attention, query, key, value, bias)
+def _attend_twice(pairs: _Pairs) -> Tensor:
+    """The same, and once more for the backward."""
+    again = partial(checkpoint, lambda *parts: _attend(_Pairs(*parts)), use_reentrant=False, preserve_rng_state=False)
+    return cast("Tensor", again(*pairs))
 
 
-def _attend_in_place(
-    query: Tensor, key: Tensor, value: Tensor, table: Tensor, query_points: Grid, key_points: Tensor
-) -> Tensor:
-    return _over_maps(attend_over, query, key, value, deformable_bias(table, query_points, key_points))
+def _attend_in_place(pairs: _Pairs) -> Tensor:
+    return _over_maps(attend_over, *pairs[:3], deformable_bias(*pairs[3:]))
 
 
 def _over_maps(attend: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -129,7 +137,7 @@ def _attention_in_cache(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor, y: Tensor, x: Tensor, key_points: Tensor
 ) -> Tensor:
     """The bias and what is added to it stay in the processor's cache."""
-    return _in_parts(_attend_in_place, SCORES, query, key, value, table, (y, x), key_points)
+    return _in_parts(_attend_in_place, SCORES, _Pairs(query, key, value, table, (y, x), key_points)).contiguous()
 
 
 _attention_in_graph = torch.library.custom_op(

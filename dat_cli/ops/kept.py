@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from dat_cli.ops.circumstances import is_plain_inference
 
 Result = TypeVar("Result")
+
+_SIZES = 3  # for which results of one table are kept: photographs stand, lie, or are square
 
 _of_table: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
@@ -40,17 +42,22 @@ def kept_by_table(compute: Callable[..., Result], table: Tensor, *sizes: Hashabl
     A table counts as unchanged if its entries are: versions of tensors miss what is written through ``.data``.
 
     Args:
-        compute: A function, always the same one for a table.
+        compute: A function.
         table: What it is computed from.
         sizes: And these.
         beside: What it is used with.
     """
     if torch.compiler.is_compiling() or not is_plain_inference(table, beside):
         return compute(table, *sizes)
-    last = _of_table.get(table)
-    if last is None or last[0] != sizes or not torch.equal(last[1], table):
-        last = _of_table[table] = (sizes, table.detach().clone(), compute(table, *sizes))
-    return last[2]
+    entries, results = _of_table.get(table, (None, {}))
+    if entries is None or not torch.equal(entries, table):
+        entries, results = table.detach().clone(), {}
+    result = results.get((compute, *sizes))
+    if result is None:
+        result = compute(table, *sizes)
+        latest = list(results.items())[1 - _SIZES :]
+        _of_table[table] = entries, {**dict(latest), (compute, *sizes): result}
+    return cast("Result", result)
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dat_cli.ops.circumstances import is_compiled, is_plain_inference
 from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.local import attend_to_cells
 from dat_cli.ops.patches import patch_attention
@@ -29,8 +30,10 @@ def neighborhood_attention(query: Tensor, key: Tensor, value: Tensor, table: Ten
     Returns:
         (B, H, W, h, d).
     """
-    attend = _by_query if is_reference() else _by_tile
-    return attend(query, key, value, table, kernel)
+    if is_reference():
+        return _by_query(query, key, value, table, kernel)
+    in_graph = is_compiled() and is_plain_inference(query, key, value, table)
+    return (_by_tile_in_graph if in_graph else _by_tile)(query, key, value, table, kernel)
 
 
 def _by_query(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: int) -> Tensor:
@@ -81,3 +84,17 @@ def _by_tile(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: i
     attended = attended.unflatten(1, (rows.number, columns.number))  # (B, Ty, Tx, h, T, T', d)
     attended = attended.permute(0, 1, 4, 2, 5, 3, 6).flatten(3, 4).flatten(1, 2)  # (B, Ty T, Tx T', h, d)
     return attended[:, : size[0], : size[1]]
+
+
+# What is compiled would make the bias anew in each call.
+_by_tile_in_graph = torch.library.custom_op(
+    "dat_cli::neighborhood_attention",
+    lambda *arguments: _by_tile(*arguments).contiguous(),
+    mutates_args=(),
+    schema="(Tensor query, Tensor key, Tensor value, Tensor table, int kernel) -> Tensor",
+)
+
+
+@_by_tile_in_graph.register_fake
+def _attended(query: Tensor, *_: object) -> Tensor:
+    return query.new_empty(query.shape)

@@ -8,6 +8,8 @@ from torch import Tensor
 from dat_cli.ops.attention import SCORES, attend_over, attention
 from dat_cli.ops.circumstances import is_plain_inference
 
+_HEADS = 2**16 - 1  # that a GPU's attention takes
+
 
 def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
     """Attend from the queries of each patch to its keys.
@@ -26,34 +28,39 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
         in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
         return in_cache(query, key, value, bias, kinds)
     bias = bias.to(query.dtype)
-    patches = query.shape[:2]
-    if len(bias) == 1:
-        attended = attention(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), bias)
-        return attended.unflatten(0, patches)
-    # Images share the patches' bias, which patches as heads spare a copy for each image.
-    heads = query.shape[1:3]
-    bias = bias.index_select(0, kinds).flatten(0, 1)[None]
-    return attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2), bias).unflatten(1, heads)
+    batch, number, heads = query.shape[:3]
+    if len(bias) > 1:
+        bias = bias.index_select(0, kinds)  # (n, h, M, N)
+        if number * heads <= _HEADS:  # images share it
+            query, key, value = (x.flatten(1, 2) for x in (query, key, value))
+            return attention(query, key, value, bias.flatten(0, 1)[None]).unflatten(1, (number, heads))
+        bias = bias.repeat(batch, 1, 1, 1)
+    query, key, value = (x.flatten(0, 1) for x in (query, key, value))
+    return attention(query, key, value, bias).unflatten(0, (batch, number))
 
 
 def _attention_in_cache(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
     """Some patches at a time."""
     patches = query.shape[:2]
     size = max(1, SCORES // max(1, bias[0].numel()))
-    parts = (
-        x.split(size) for x in (query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), kinds.repeat(patches[0]))
-    )
-    attended = [
-        attend_over(query, key, value, bias.index_select(0, kind))
-        for query, key, value, kind in zip(*parts, strict=True)
-    ]
-    return torch.cat(attended).unflatten(0, patches)
+    of_all = (query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), kinds.repeat(len(query)))
+    parts = zip(*(x.split(size) for x in of_all), strict=True)
+    attended = [_attend_to_part(queries, keys, values, bias, kind) for queries, keys, values, kind in parts]
+    return (attended[0] if len(attended) == 1 else torch.cat(attended)).unflatten(0, patches)
+
+
+def _attend_to_part(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
+    """(n, h, M, d), by patches or by heads, whichever are fewer."""
+    if query.shape[0] <= query.shape[1]:
+        return attend_over(query, key, value, bias.index_select(0, kinds))
+    query, key, value, bias = (x.transpose(0, 1) for x in (query, key, value, bias))
+    return attend_over(query, key, value, bias.index_select(1, kinds)).transpose(0, 1)
 
 
 # What is compiled would have memory of its own for each step.
 _attention_in_graph = torch.library.custom_op(
     "dat_cli::patch_attention",
-    _attention_in_cache,
+    lambda *arguments: _attention_in_cache(*arguments).contiguous(),
     mutates_args=(),
     schema="(Tensor query, Tensor key, Tensor value, Tensor bias, Tensor kinds) -> Tensor",
 )

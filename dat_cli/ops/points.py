@@ -1,7 +1,7 @@
 """Normalised coordinates of the cells of a map, as each generation defines them.
 
 Every axis runs from -1 to 1; (y, x) order. The two definitions of reference points are those of the authors' code,
-which the published weights rely on.
+which the published weights rely on. In inference on a CPU points are kept between calls, and must not be written to.
 """
 
 from __future__ import annotations

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dat_cli.models.deformable import SamplingPoints
 from dat_cli.ops import kept, reference
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention
+from dat_cli.ops.linear import linear  # noqa: F401 - registers its operator
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.points import query_points, reference_points
@@ -104,15 +106,24 @@ def test_a_table_that_changes_in_any_way_gives_a_new_bias(change: str) -> None:
 
 def test_a_kept_bias_follows_the_size_and_goes_with_its_table() -> None:
     table = torch.randn(2, 5, 5)
-    held = len(kept._of_table)
-    for size in ((6, 6), (9, 4), (6, 6)):
+    for size in ((6, 6), (9, 4), (7, 5), (4, 9), (6, 6)):
         query, key, value = torch.randn(3, 1, *size, 2, 4)
         with reference():
             plain = neighborhood_attention(query, key, value, table, kernel=3)
         torch.testing.assert_close(neighborhood_attention(query, key, value, table, kernel=3), plain)
-        assert len(kept._of_table) == held + 1
+        assert len(kept._of_table[table][1]) <= 3
+    key = next(each for each in kept._of_table.data if each() is table)
     del table
-    assert len(kept._of_table) == held
+    assert key not in kept._of_table.data
+
+
+def test_points_that_are_given_out_may_be_written_to() -> None:
+    points = SamplingPoints(8, 1, 1, 3, -1.0, "dat_pp")
+    query = torch.randn(1, 6, 6, 8)
+    with torch.inference_mode():
+        before = points(query)
+        points.reference(points.offsets(query)).zero_()
+        assert torch.equal(points(query), before)
 
 
 def test_what_inference_kept_is_of_use_in_training() -> None:
@@ -128,3 +139,25 @@ def test_what_inference_kept_is_of_use_in_training() -> None:
     offsets = torch.zeros(1, 6, 6, 2, requires_grad=True)
     ((kept_points + offsets) * kept_points).sum().backward()
     assert torch.equal(cast("Tensor", offsets.grad)[0], kept_points)
+
+
+def test_the_compiler_is_told_what_the_operators_give() -> None:
+    operators = torch.ops.dat_cli
+    query, key, value = torch.randn(2, 6, 5, 6, 8), torch.randn(2, 7, 6, 8), torch.randn(2, 7, 6, 8)
+    y, x = query_points(6, 5, "dat", like=query)
+    deformed = (query, key, value, torch.randn(6, 11, 9), y, x, torch.rand(2, 3, 7, 2) * 2 - 1)
+    patches = (*(torch.randn(2, 5, cells, 3, 8).transpose(2, 3) for cells in (4, 6, 6)), torch.randn(2, 3, 4, 6))
+    kinds = torch.arange(5) % 2
+    maps, at = torch.randn(2, 3, 4, 4), torch.rand(2, 50, 40, 2)
+    for operator, arguments in (
+        (operators.deformable_attention, deformed),
+        (operators.deformable_attention, tuple(each[:1] if len(each) == 2 else each for each in deformed)),
+        (operators.patch_attention, (*patches, kinds)),
+        (operators.patch_attention, (*(each[:1] for each in patches), kinds * 0)),
+        (operators.neighborhood_attention, (*torch.randn(3, 2, 9, 25, 4, 8), torch.randn(4, 9, 9), 5)),
+        (operators.neighborhood_attention, (*torch.randn(3, 1, 9, 9, 4, 8), torch.randn(4, 9, 9), 5)),
+        (operators.sample, (maps, at)),
+        (operators.linear, (torch.randn(2, 3, 8), torch.randn(5, 8), None, True)),
+    ):
+        checks = ("test_schema", "test_faketensor")
+        assert set(torch.library.opcheck(operator.default, arguments, test_utils=checks).values()) == {"SUCCESS"}
