@@ -40,9 +40,13 @@ class Tiles(NamedTuple):
         for queries in range(kernel // 2 + 1, size):
             tiles = cls(-(-size // queries), queries, queries + kernel - 1, kernel // 2)
             # Near the end neighbourhoods are shifted back, and must not begin before the last tile's keys.
-            if (tiles.number - 1) * queries - tiles.before <= size - kernel:
-                best = min(best, tiles, key=lambda each: each.number * each.keys * (each.queries + _COPY))
+            if (tiles.number - 1) * queries - tiles.before <= size - kernel and tiles._cost < best._cost:
+                best = tiles
         return best
+
+    @property
+    def _cost(self) -> int:
+        return self.number * self.keys * (self.queries + _COPY)
 
 
 def cut_tiles(x: Tensor, rows: Tiles, columns: Tiles, *, of_keys: bool) -> Tensor:

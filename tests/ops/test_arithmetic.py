@@ -200,3 +200,14 @@ def test_reference_points_are_those_of_each_generation() -> None:
     assert [axis.tolist() for axis in query_points(2, 1, "dat", like)] == [[-0.5, 0.5], [0.0]]
     assert reference_points(1, 1, "dat_pp", like).tolist() == [[[0.0, 0.0]]]
     assert [axis.tolist() for axis in query_points(1, 1, "dat_pp", like)] == [[0.0], [0.0]]
+
+
+def test_neighbourhoods_of_several_sizes_compile_whole() -> None:
+    # From the second size on, the compiler takes sizes for symbols.
+    compiled = torch.compile(partial(neighborhood_attention, kernel=5), fullgraph=True, backend="aot_eager")
+    table = double(2, 9, 9)
+    for size in ((12, 12), (25, 9), (30, 26), (7, 31)):
+        query, key, value = (double(1, *size, 2, 4) for _ in range(3))
+        torch.testing.assert_close(
+            compiled(query, key, value, table), neighborhood_attention(query, key, value, table, kernel=5)
+        )
