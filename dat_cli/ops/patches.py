@@ -31,7 +31,8 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
     batch, number, heads = query.shape[:3]
     if len(bias) > 1:
         bias = bias.index_select(0, kinds)  # (n, h, M, N)
-        if number * heads <= _HEADS:  # images share it
+        # Images share it if patches count as heads. On a CPU that is not worth a copy of queries, keys and values.
+        if number * heads <= _HEADS and (query.is_contiguous() or not query.is_cpu):
             query, key, value = (x.flatten(1, 2) for x in (query, key, value))
             return attention(query, key, value, bias.flatten(0, 1)[None]).unflatten(1, (number, heads))
         bias = bias.repeat(batch, 1, 1, 1)
