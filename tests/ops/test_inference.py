@@ -13,7 +13,6 @@ from dat_cli.models.deformable import SamplingPoints
 from dat_cli.ops import kept, reference
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention
-from dat_cli.ops.linear import linear  # noqa: F401 - registers its operator
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.points import query_points, reference_points
@@ -161,3 +160,19 @@ def test_the_compiler_is_told_what_the_operators_give() -> None:
     ):
         checks = ("test_schema", "test_faketensor")
         assert set(torch.library.opcheck(operator.default, arguments, test_utils=checks).values()) == {"SUCCESS"}
+
+
+def test_attention_has_forward_derivatives_where_no_gradients_are_asked_for() -> None:
+    query, key, value = torch.randn(3, 1, 6, 6, 2, 4)
+    table = torch.randn(2, 5, 5)
+
+    def attend(query: Tensor) -> Tensor:
+        return neighborhood_attention(query, key, value, table, kernel=3)
+
+    with torch.no_grad():
+        result, change = torch.func.jvp(attend, (query,), (key,))[:2]
+    step = 1e-2
+    torch.testing.assert_close(
+        change, (attend(query + step * key) - attend(query - step * key)) / (2 * step), rtol=1e-2, atol=1e-3
+    )
+    torch.testing.assert_close(result, attend(query))
