@@ -130,7 +130,9 @@ class SamplingPoints(nn.Module):
         if self.offset_range < 0:
             return offsets
         cells = [size - 1 if self.generation == "dat_pp" else size for size in offsets.shape[2:4]]
-        return self.offset_range * offsets.tanh() / offsets.new_tensor([max(1, size) for size in cells])
+        # Filled, not copied there from a list: a GPU would wait for the copy.
+        reach = torch.stack([offsets.new_full((), max(1, size)) for size in cells])
+        return self.offset_range * offsets.tanh() / reach
 
     def reference(self, offsets: Tensor) -> Tensor:
         """Where the points stand before they move, (Hk, Wk, 2), for offsets (B, G, Hk, Wk, 2)."""

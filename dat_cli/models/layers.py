@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 from dat_cli.errors import ModelError
 from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv
 from dat_cli.ops.linear import linear, linear_gelu
+from dat_cli.ops.recompute import recomputed_on_gpu
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
@@ -166,5 +167,8 @@ class Mlp(nn.Module):
         self.down = Linear(expansion * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = gelu_of(self.up, x) if self.depthwise is None else gelu_of(self.depthwise, self.up(x))
-        return self.down(hidden)
+        if self.depthwise is None:
+            return self.down(gelu_of(self.up, x))
+        convolution = self.depthwise
+        # Of the hidden map before and after the convolution and after the GELU, one is kept instead of three.
+        return recomputed_on_gpu(lambda hidden: self.down(gelu_of(convolution, hidden)), self.up(x))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from dat_cli.ops.attention import SCORES, attend_over, attention, attention_weights
-from dat_cli.ops.circumstances import is_exported, is_plain_inference, is_transformed
+from dat_cli.ops.circumstances import is_exported, is_plain_inference
 from dat_cli.ops.position_bias import Grid, deformable_bias, position_bias
-from dat_cli.ops.setting import is_reference
+from dat_cli.ops.recompute import recomputed
 
 # Pairs of query and key that may stand in memory at once, 128 MiB in float32: an image of 2048 x 1024 has 67 million
 # in each head of DAT's third stage.
@@ -46,9 +44,7 @@ def deformable_attention(
         return in_cache(query, key, value, table, *query_points, key_points)
     if is_exported() or whole.number <= _PAIRS:  # what is exported is of no certain size
         return _attend(whole)
-    if torch.is_grad_enabled() and not (is_reference() or is_transformed()):
-        return _in_parts(_attend_twice, _PAIRS, whole)
-    return _in_parts(_attend, _PAIRS, whole)
+    return _in_parts(_attend_twice, _PAIRS, whole)
 
 
 def deformable_weights(query: Tensor, key: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
@@ -119,8 +115,7 @@ def _attend(pairs: _Pairs) -> Tensor:
 
 def _attend_twice(pairs: _Pairs) -> Tensor:
     """The same, and once more for the backward."""
-    again = partial(checkpoint, lambda *parts: _attend(_Pairs(*parts)), use_reentrant=False, preserve_rng_state=False)
-    return cast("Tensor", again(*pairs))
+    return recomputed(lambda *parts: _attend(_Pairs(*parts)), *pairs)
 
 
 def _attend_in_place(pairs: _Pairs) -> Tensor:

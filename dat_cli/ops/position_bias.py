@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 
 from dat_cli.ops.bilinear import bilinear_sample
-from dat_cli.ops.circumstances import wants_gradients, without_autocast
+from dat_cli.ops.circumstances import is_transformed, wants_gradients, without_autocast
 from dat_cli.ops.setting import is_reference
 
 Grid = tuple[Tensor, Tensor]
@@ -14,11 +16,11 @@ Grid = tuple[Tensor, Tensor]
 
 
 def position_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
-    """``deformable_bias`` in the faster of two ways.
+    """``deformable_bias``, with the backward that suits the machine.
 
-    By products where a GPU needs gradients; on CPUs sampling measures two to four times faster, backward as well.
+    By products where a GPU needs gradients; on CPUs that of sampling measures two to four times faster.
     """
-    by_products = wants_gradients(table, key_points) and not (table.is_cpu or is_reference())
+    by_products = wants_gradients(table, key_points) and not (table.is_cpu or is_reference() or is_transformed())
     look_up = separable_bias if by_products else deformable_bias
     return look_up(table, query_points, key_points)
 
@@ -46,26 +48,53 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
 
 
 def separable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
-    """The same as products of matrices, for each key Y T X^T, because bilinear weights are separable.
+    """The same with a backward made of products of matrices, which keeps nothing but what it was given.
 
-    Its backward is made of products, too, while that of sampling adds all pairs to the few entries of the table one
-    by one, which the many threads of a GPU do in turn.
+    Bilinear weights are separable: what a key adds to the map of queries is Y T X^T, with its table T and the weights
+    Y of rows and X of columns. The backward of sampling adds all pairs to the few entries of the table one by one,
+    which the many threads of a GPU do in turn.
     """
-    groups, keys = key_points.shape[1:3]
-    sides = table.shape[1:]
-    axes = zip(query_points, key_points.unbind(-1), sides, strict=True)
-    y, x = (_hats(*each) for each in axes)  # (B, G, N, H, 2 H0 - 1), (B, G, N, W, 2 W0 - 1)
-    tables = table.to(key_points.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, 2 H0 - 1, h / G ..)
-    with without_autocast(table):  # positions, and what moves them, are float32 or finer
-        rows = y.flatten(2, 3) @ tables  # (B, G, N H, h / G (2 W0 - 1))
-        rows = rows.unflatten(-1, (-1, sides[1])).unflatten(2, (keys, -1)).flatten(3, 4)  # (B, G, N, H h / G, 2 W0 - 1)
-        bias = rows @ x.transpose(-1, -2)  # (B, G, N, H h / G, W)
-    bias = bias.unflatten(3, (y.shape[3], -1)).permute(0, 1, 4, 3, 5, 2)  # (B, G, h / G, H, W, N)
-    return bias.flatten(3, 4).flatten(1, 2)
+    return cast("Tensor", _Separable.apply(table, *query_points, key_points))
 
 
-def _hats(at: Tensor, keys: Tensor, size: int) -> Tensor:
-    """Bilinear weights along one axis, (H,) and (B, G, N) -> (B, G, N, H, size): two of each row are not 0."""
-    cell = ((at - keys[..., None]) / 2 + 1) / 2 * (size - 1)  # (B, G, N, H)
+class _Separable(torch.autograd.Function):
+    """Of (h, 2 H0 - 1, 2 W0 - 1), (H,), (W,) and (B, G, N, 2)."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, y: Tensor, x: Tensor, key_points: Tensor) -> Tensor:
+        ctx.save_for_backward(table, y, x, key_points)
+        return deformable_bias(table, (y, x), key_points)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, Tensor]:
+        table, *query_points, key_points = ctx.saved_tensors
+        batch, groups, keys = key_points.shape[:3]
+        height, width = (len(axis) for axis in query_points)
+        tall, wide = table.shape[1:]
+        axes = zip(query_points, key_points.unbind(-1), (tall, wide), strict=True)
+        (y, y_slopes), (x, x_slopes) = (_hats(*each) for each in axes)  # (B, G, N, H, tall), (B, G, N, W, wide)
+        tables = table.to(key_points.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, tall, h' wide)
+        with without_autocast(table):  # positions, and what moves them, are float32 or finer
+            gradient = gradients[0].to(key_points.dtype).unflatten(1, (groups, -1)).unflatten(3, (height, width))
+            gradient = gradient.permute(0, 1, 5, 3, 2, 4).flatten(3, 4)  # (B, G, N, H h', W)
+            rows = (y.flatten(2, 3) @ tables).view(batch, groups, keys, -1, wide)  # (B, G, N, H h', wide)
+            to_x = gradient.transpose(-1, -2) @ rows  # (B, G, N, W, wide)
+            to_rows = (gradient @ x).view(batch, groups, keys * height, -1)  # (B, G, N H, h' wide)
+            to_y = (to_rows @ tables.transpose(-1, -2)).view_as(y)
+            to_tables = (y.flatten(2, 3).transpose(-1, -2) @ to_rows).sum(dim=0)  # (G, tall, h' wide)
+        to_table = to_tables.unflatten(-1, (-1, wide)).transpose(1, 2).flatten(0, 1).to(table.dtype)
+        to_keys = [(each * slopes).sum(dim=(-1, -2)) for each, slopes in ((to_y, y_slopes), (to_x, x_slopes))]
+        return to_table, None, None, torch.stack(to_keys, dim=-1)
+
+
+def _hats(at: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Bilinear weights along one axis, (H,) and (B, G, N) -> (B, G, N, H, size): two of each row are not 0.
+
+    And how they change with the key; where it stands on a cell, to the side that sampling takes.
+    """
+    cell = (((at - keys[..., None]) / 2 + 1) / 2 * (size - 1))[..., None]  # (B, G, N, H, 1)
     cells = torch.arange(size, dtype=cell.dtype, device=cell.device)
-    return (1 - (cell[..., None] - cells).abs()).clamp(min=0)
+    weights = (1 - (cell - cells).abs()).clamp(min=0)
+    before = cell.floor()
+    slopes = (cells == before).to(cell.dtype) - (cells == before + 1).to(cell.dtype)
+    return weights, slopes * ((size - 1) / 4)

@@ -1,0 +1,25 @@
+"""Computing again in the backward what is large and cheap, instead of keeping it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from dat_cli.ops.circumstances import is_exported, is_transformed
+from dat_cli.ops.setting import is_reference
+
+
+def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """``compute(*inputs)``, which keeps no more for a backward than its inputs; it must not draw random numbers."""
+    if not torch.is_grad_enabled() or is_reference() or is_exported() or is_transformed():
+        return compute(*inputs)
+    return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+def recomputed_on_gpu(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """The same where memory is scarce and arithmetic is not."""
+    return compute(*inputs) if inputs[0].device.type in ("cpu", "meta") else recomputed(compute, *inputs)
