@@ -8,15 +8,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.attention import SCORES, attend_over, attention, attention_weights
 from dat_cli.ops.circumstances import is_exported, is_plain_inference
 from dat_cli.ops.position_bias import Grid, deformable_bias, position_bias
 from dat_cli.ops.recompute import recomputed
 
-# Pairs of query and key that may stand in memory at once, 128 MiB in float32: an image of 2048 x 1024 has 67 million
+# Pairs of query and key that may stand in memory at once, 256 MiB in float32: an image of 2048 x 1024 has 67 million
 # in each head of DAT's third stage.
-_PAIRS = 2**25
+_PAIRS = 2**26
+
+_ALIGNED = 16  # A GPU's attention first copies a bias whose rows do not begin at multiples of so many numbers.
 
 
 def deformable_attention(
@@ -24,7 +27,7 @@ def deformable_attention(
 ) -> Tensor:
     """softmax(query key^T / sqrt(d) + bias) value.
 
-    Where all pairs would take more than 128 MiB, a part of them is attended at a time, and their bias and weights
+    Where all pairs would take more than 256 MiB, a part of them is attended at a time, and their bias and weights
     are computed again for the backward pass instead of being kept.
 
     Args:
@@ -109,8 +112,15 @@ def _in_parts(attend: Callable[[_Pairs], Tensor], most: int, whole: _Pairs) -> T
 
 
 def _attend(pairs: _Pairs) -> Tensor:
-    bias = position_bias(pairs.table, pairs.query_points, pairs.key_points).to(pairs.query.dtype)  # (B, h, M, N)
-    return _over_maps(attention, *pairs[:3], bias)
+    query, key, value, table, query_points, key_points = pairs
+    keys = key.shape[1]
+    if beyond := 0 if query.is_cpu else -keys % _ALIGNED:
+        key, value = (F.pad(x, (0, 0, 0, 0, 0, beyond)) for x in (key, value))
+        key_points = F.pad(key_points, (0, 0, 0, beyond))
+    bias = position_bias(table, query_points, key_points, query.dtype)  # (B, h, M, N)
+    if beyond:
+        bias = bias.masked_fill(torch.arange(keys + beyond, device=bias.device) >= keys, float("-inf"))
+    return _over_maps(attention, query, key, value, bias)
 
 
 def _attend_twice(pairs: _Pairs) -> Tensor:

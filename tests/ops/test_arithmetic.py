@@ -105,7 +105,7 @@ def test_the_bias_by_products_stays_exact_in_mixed_precision(compiled: bool) -> 
 
     def look_up(table: Tensor, positions: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return by_products(table, grid, positions)
+            return by_products(table, grid, positions, torch.float32)
 
     products = gradients(look_up, table, positions)
     torch.testing.assert_close(products, sampled, rtol=1e-4, atol=1e-4)
@@ -171,10 +171,10 @@ def test_the_bias_by_products_is_the_sampled_one(generation: Generation) -> None
     table, positions = double(4, 9, 11), double(3, 2, 7, 2, low=-1.6, high=1.6)
     grid = query_points(5, 6, generation, like=table)
     sampled = gradients(lambda table, positions: deformable_bias(table, grid, positions), table, positions)
-    products = gradients(lambda table, positions: separable_bias(table, grid, positions), table, positions)
+    products = gradients(lambda table, positions: separable_bias(table, grid, positions, table.dtype), table, positions)
     torch.testing.assert_close(products, sampled)
     few = (table[:2, :3, :3].clone().requires_grad_(), positions[:1, :1, :2].clone().requires_grad_())
-    assert torch.autograd.gradgradcheck(lambda *inputs: separable_bias(inputs[0], grid, inputs[1]), few)
+    assert torch.autograd.gradgradcheck(lambda *inputs: separable_bias(inputs[0], grid, inputs[1], inputs[0].dtype), few)
 
 
 def test_by_products_a_key_between_two_slopes_moves_to_the_side_that_sampling_takes() -> None:
@@ -182,7 +182,7 @@ def test_by_products_a_key_between_two_slopes_moves_to_the_side_that_sampling_ta
     table, side = double(2, 5, 5), torch.linspace(-1, 1, 3, dtype=torch.float64)
     positions = torch.stack(torch.meshgrid(side, side, indexing="ij"), dim=-1).view(1, 1, 9, 2).requires_grad_()
     sampled = gradients(lambda table, at: deformable_bias(table, (side, side), at), table, positions)
-    products = gradients(lambda table, at: separable_bias(table, (side, side), at), table, positions)
+    products = gradients(lambda table, at: separable_bias(table, (side, side), at, at.dtype), table, positions)
     torch.testing.assert_close(products, sampled)
 
 
