@@ -14,6 +14,8 @@ from dat_cli.ops.setting import is_reference
 # Added in torch 2.7; before it, what is compiled is taken for what is exported.
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
+_NO_GPUS = ("cpu", "meta")
+
 
 def is_exported() -> bool:
     """Whether a program is made by torch.export or torch.jit.trace, which may run on another machine."""
@@ -30,6 +32,11 @@ def is_transformed() -> bool:
     return not torch.compiler.is_compiling() and (
         torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
     )
+
+
+def is_on_gpu(x: Tensor) -> bool:
+    """Whether many threads compute in little memory."""
+    return x.device.type not in _NO_GPUS
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.attention import SCORES, attend_over, attention, attention_weights
-from dat_cli.ops.circumstances import is_exported, is_plain_inference
+from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
 from dat_cli.ops.position_bias import Grid, deformable_bias, position_bias
 from dat_cli.ops.recompute import recomputed
+from dat_cli.ops.setting import is_reference
 
 # Pairs of query and key that may stand in memory at once, 256 MiB in float32: an image of 2048 x 1024 has 67 million
 # in each head of DAT's third stage.
@@ -114,7 +115,7 @@ def _in_parts(attend: Callable[[_Pairs], Tensor], most: int, whole: _Pairs) -> T
 def _attend(pairs: _Pairs) -> Tensor:
     query, key, value, table, query_points, key_points = pairs
     keys = key.shape[1]
-    if beyond := 0 if query.is_cpu else -keys % _ALIGNED:
+    if beyond := -keys % _ALIGNED if is_on_gpu(query) and not is_reference() else 0:
         key, value = (F.pad(x, (0, 0, 0, 0, 0, beyond)) for x in (key, value))
         key_points = F.pad(key_points, (0, 0, 0, beyond))
     bias = position_bias(table, query_points, key_points, query.dtype)  # (B, h, M, N)

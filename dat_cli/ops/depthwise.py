@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import onednn
+from dat_cli.ops.circumstances import is_compiled, is_on_gpu
 from dat_cli.ops.kept import kept_by_size
+
+# Up to this size the compiler makes one pass of a filter's cells and of all that stands around the convolution.
+_UNROLLED = 3
 
 
 def depthwise_conv(
@@ -29,6 +35,9 @@ def depthwise_conv(
     if x.dtype == torch.float64 and x.device.type == "cpu":
         # The CPU has no float64 kernel: torch loops over the channels, two hundred times slower than this.
         x = depthwise_conv_reference(x, weight, bias, stride, padding)
+        return F.gelu(x) if gelu else x
+    if is_compiled() and is_on_gpu(x) and weight.shape[-1] <= _UNROLLED and stride == 1:
+        x = unrolled_conv(x, weight, bias)
         return F.gelu(x) if gelu else x
     maps = x.permute(0, 3, 1, 2)
     if gelu and onednn.suits(x, weight, bias):
@@ -73,3 +82,32 @@ def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor | None, str
             seen = x[:, i : i + rows * stride : stride, j : j + columns * stride : stride][:, :rows, :columns]
             total = total + seen * weight[:, 0, i, j]
     return total
+
+
+def unrolled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same for a filter of odd size K and stride 1, (B, H, W, C) -> (B, H, W, C), with a backward of such sums."""
+    return cast("Tensor", _Unrolled.apply(x, weight, bias))
+
+
+class _Unrolled(torch.autograd.Function):
+    """Derived by the compiler itself, each cell of the filter would write a map of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return depthwise_conv_reference(x, weight, bias, 1, weight.shape[-1] // 2).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        kernel = weight.shape[-1]
+        padding = kernel // 2
+        gradient = gradients[0].contiguous()
+        # To the compiler this says that the gradient is to be written, and not computed again for each use of it.
+        gradient = gradient.as_strided(gradient.shape, gradient.stride())
+        to_x = depthwise_conv_reference(gradient, weight.flip(2, 3), None, 1, padding).to(x.dtype)
+        x = F.pad(x, (0, 0, padding, padding, padding, padding))
+        seen = x.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(0, 1, 2, 4, 5, 3)  # (B, H, W, K, K, C)
+        to_weight = (gradient[:, :, :, None, None] * seen).sum(dim=(0, 1, 2), dtype=weight.dtype)  # (K, K, C)
+        to_bias = gradient.sum(dim=(0, 1, 2), dtype=weight.dtype) if ctx.needs_input_grad[2] else None
+        return to_x, to_weight.permute(2, 0, 1)[:, None], to_bias

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.bilinear import bilinear_sample
-from dat_cli.ops.circumstances import is_compiled, is_transformed, wants_gradients, without_autocast
+from dat_cli.ops.circumstances import is_compiled, is_on_gpu, is_transformed, wants_gradients, without_autocast
 from dat_cli.ops.setting import is_reference
 
 Grid = tuple[Tensor, Tensor]
@@ -21,8 +21,8 @@ def position_bias(table: Tensor, query_points: Grid, key_points: Tensor, dtype: 
 
     By products where a GPU needs gradients; on CPUs that of sampling measures two to four times faster.
     """
-    by_products = wants_gradients(table, key_points) and not (table.is_cpu or is_reference() or is_transformed())
-    if by_products:
+    by_products = wants_gradients(table, key_points) and not (is_reference() or is_transformed())
+    if by_products and is_on_gpu(table):
         return separable_bias(table, query_points, key_points, dtype)
     return deformable_bias(table, query_points, key_points).to(dtype)
 
@@ -38,8 +38,8 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     Returns:
         (B, h, H W, N) in the points' type; head = group x (h / G) + head in group.
     """
-    if is_compiled() and not table.is_cpu:
-        return _gathered_bias(table, query_points, key_points)[0]
+    if is_compiled() and is_on_gpu(table):
+        return gathered_bias(table, query_points, key_points)[0]
     batch, groups = key_points.shape[:2]
     keys = (key_points / 2).flatten(0, 1)  # (B G, N, 2)
     y, x = ((at / 2)[:, None] - axis[:, None] for at, axis in zip(query_points, keys.unbind(-1), strict=True))
@@ -51,11 +51,11 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     return bias.unflatten(0, (batch, groups)).flatten(1, 2)
 
 
-def _gathered_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same cell by cell, as the compiler puts it into one pass that writes nothing but the result.
+def gathered_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same cell by cell, and how it changes with the key's y and with its x: (B, h, H W, N) each.
 
-    Of sampling, and where shapes change on the way, it writes each of the four corners into memory. And how the bias
-    changes with the key's y and with its x: (B, h, H W, N) each.
+    As it is written here the compiler makes one pass of it that writes nothing but the result. Of sampling, or where
+    shapes change on the way, it writes each of the four corners into memory.
     """
     heads, *sizes = table.shape
     keys = key_points / 2
@@ -111,7 +111,7 @@ class _Separable(torch.autograd.Function):
                 # The slopes and their sums are one pass, and the table's gradient is as fine as that of the bias.
                 # Tied to the gradient: what follows from its inputs alone it would compute in the forward, and keep.
                 tied = key_points + 0 * gradients[0].flatten()[:1].nan_to_num()
-                slopes = _gathered_bias(table, (query_points[0], query_points[1]), tied)[1:]
+                slopes = gathered_bias(table, (query_points[0], query_points[1]), tied)[1:]
                 by_head = [(gradients[0] * each).sum(dim=2) for each in slopes]  # (B, h, N)
                 to_keys = [each.unflatten(1, (groups, -1)).sum(dim=2) for each in by_head]
                 y, x = y.to(gradient.dtype), x.to(gradient.dtype)

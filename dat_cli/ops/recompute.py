@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dat_cli.ops.circumstances import is_exported, is_transformed
+from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_transformed
 from dat_cli.ops.setting import is_reference
 
 
@@ -22,4 +22,4 @@ def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
 def recomputed_on_gpu(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """The same where memory is scarce and arithmetic is not."""
-    return compute(*inputs) if inputs[0].device.type in ("cpu", "meta") else recomputed(compute, *inputs)
+    return recomputed(compute, *inputs) if is_on_gpu(inputs[0]) else compute(*inputs)

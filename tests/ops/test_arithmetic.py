@@ -16,11 +16,11 @@ from dat_cli.catalog import Generation
 from dat_cli.ops import reference
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention
-from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv_reference
+from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv_reference, unrolled_conv
 from dat_cli.ops.linear import linear, linear_gelu
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.points import query_points, reference_points
-from dat_cli.ops.position_bias import deformable_bias, separable_bias
+from dat_cli.ops.position_bias import deformable_bias, gathered_bias, separable_bias
 
 
 def gradients(compute: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
@@ -174,7 +174,9 @@ def test_the_bias_by_products_is_the_sampled_one(generation: Generation) -> None
     products = gradients(lambda table, positions: separable_bias(table, grid, positions, table.dtype), table, positions)
     torch.testing.assert_close(products, sampled)
     few = (table[:2, :3, :3].clone().requires_grad_(), positions[:1, :1, :2].clone().requires_grad_())
-    assert torch.autograd.gradgradcheck(lambda *inputs: separable_bias(inputs[0], grid, inputs[1], inputs[0].dtype), few)
+    assert torch.autograd.gradgradcheck(
+        lambda *inputs: separable_bias(inputs[0], grid, inputs[1], inputs[0].dtype), few
+    )
 
 
 def test_by_products_a_key_between_two_slopes_moves_to_the_side_that_sampling_takes() -> None:
@@ -191,6 +193,37 @@ def test_depthwise_convolution_is_the_library_s(kernel: int, stride: int, paddin
     x, weight, bias = double(2, 17, 24, 4), double(4, 1, kernel, kernel), double(4)
     expected = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding, groups=4).permute(0, 2, 3, 1)
     torch.testing.assert_close(depthwise_conv_reference(x, weight, bias, stride, padding), expected)
+
+
+def test_the_unrolled_convolution_is_the_library_s() -> None:
+    inputs = (double(2, 5, 4, 3), double(3, 1, 3, 3), double(3))
+
+    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=3).permute(0, 2, 3, 1)
+
+    torch.testing.assert_close(gradients(unrolled_conv, *inputs), gradients(convolve, *inputs))
+    assert torch.autograd.gradgradcheck(
+        unrolled_conv,
+        [each[:1].clone().requires_grad_() for each in inputs[:1]]
+        + [each.clone().requires_grad_() for each in inputs[1:]],
+    )
+
+
+@pytest.mark.parametrize("generation", get_args(Generation))
+def test_the_bias_cell_by_cell_is_the_sampled_one(generation: Generation) -> None:
+    # Some keys stand on cells, some so far away that they see nothing of the table.
+    table, positions = double(4, 9, 11), double(3, 2, 7, 2, low=-3, high=3)
+    positions[:, :, 0], positions[:, :, 1], positions[:, :, 2] = -1, 0, 1
+    grid = query_points(5, 6, generation, like=table)
+    positions.requires_grad_()
+    sampled = deformable_bias(table, grid, positions)
+    bias, down, across = gathered_bias(table, grid, positions)
+    torch.testing.assert_close(bias, sampled)
+    weights = torch.linspace(-1, 1, bias.numel(), dtype=bias.dtype).view(bias.shape)
+    (expected,) = torch.autograd.grad((sampled * weights).sum(), positions)
+    found = [(weights * each).unflatten(1, (2, -1)).sum(dim=(2, 3)) for each in (down, across)]
+    torch.testing.assert_close(torch.stack(found, dim=-1), expected)
+    assert gathered_bias(table, grid, positions * float("nan"))[0].isnan().all()  # but not a cell that is not there
 
 
 def test_what_the_compiler_makes_of_calls_of_their_own_gives_the_same() -> None:

@@ -1,0 +1,99 @@
+"""What networks do on a GPU, without one: on tensors that have its device and no memory, and by its ways on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from dat_cli.catalog import get_variant
+from dat_cli.models import create_model
+from dat_cli.models.layers import Mlp
+from dat_cli.models.stage import Stage
+from dat_cli.ops import reference
+
+
+def moved(network: nn.Module, device: str) -> nn.Module:
+    """The network with parameters that have no memory; inside a FakeTensorMode."""
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(torch.empty(parameter.shape, device=device))
+    return network
+
+
+@pytest.mark.parametrize("name", ["dat_tiny", "dat_pp_tiny"])
+@pytest.mark.parametrize("learning", [False, True])
+def test_nothing_is_computed_on_another_device_nor_copied_from_it(name: str, learning: bool) -> None:
+    network = create_model(name, num_classes=7, drop_path_rate=0.1).train(learning)
+    with FakeTensorMode(), torch.set_grad_enabled(learning):
+        logits = moved(network, "cuda")(torch.empty(2, 3, 224, 320, device="cuda"))
+    assert logits.shape == (2, 7)
+    assert logits.device.type == "cuda"
+
+
+def test_of_the_hidden_map_of_dat_pp_one_is_kept_instead_of_three() -> None:
+    def kept(device: str) -> float:
+        mlp = Mlp(8, expansion=4, depthwise=True)
+        storages: dict[int, Tensor] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storages[tensor.untyped_storage()._cdata] = tensor
+            return tensor
+
+        with FakeTensorMode():
+            parameters = {each.untyped_storage()._cdata for each in moved(mlp, device).parameters()}
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                mlp(torch.empty(2, 7, 7, 8, device=device, requires_grad=True))
+        found = (tensor.numel() for at, tensor in storages.items() if at not in parameters)
+        return sum(found) / (2 * 7 * 7 * 8)
+
+    assert kept("cpu") == 1 + 3 * 4
+    assert kept("cuda") == 1 + 1 * 4
+
+
+def result_and_gradients(network: nn.Module, call: Callable[..., Tensor], x: Tensor) -> list[Tensor]:
+    network.zero_grad()
+    result = call(x)
+    (result * torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)).sum().backward()
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return [result.detach(), *(gradient.clone() for gradient in gradients)]
+
+
+def double(network: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    network = network.double()
+    with torch.no_grad():  # new networks have a bias of nearly nothing
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+@pytest.mark.parametrize("name", ["dat_tiny", "dat_pp_tiny"])
+def test_its_ways_are_the_plain_arithmetic(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = double(create_model(name, num_classes=5, img_size=64))
+    images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
+    with reference():
+        expected = result_and_gradients(network, network, images)
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    torch.testing.assert_close(result_and_gradients(network, network, images), expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "index"), [("dat_tiny", 1), ("dat_pp_tiny", 0), ("dat_pp_tiny", 1)])
+def test_its_ways_when_compiled_are_the_plain_arithmetic(
+    name: str, index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = create_model(name, img_size=64).stages[2]
+    assert isinstance(stage, Stage)
+    block = double(stage.blocks[index])  # deformable attention in the second ones
+    x = torch.randn(2, 9, 8, get_variant(name).dims[2], dtype=torch.float64)
+    with reference():
+        expected = result_and_gradients(block, block, x)
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(result_and_gradients(block, compiled, x), expected, rtol=1e-6, atol=1e-9)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), expected[0])
