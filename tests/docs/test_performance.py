@@ -26,12 +26,12 @@ def cell(batch: int, ratio: Ratio, size: int = 224, task: Any = "inference") -> 
 def test_a_target_beside_what_was_measured(script: dict[str, Any]) -> None:
     faster = Ratio("dat_tiny", script["SWIN"], Spread(1.25, 1.0, 2.0), 0.9)
     smaller = Ratio("dat_pp_tiny", "dat_pp_tiny (reference)", Spread(3.0, 3.0, 3.0), 0.25)
-    cells = [cell(1, faster), cell(4, smaller, 1024, "training")]
+    cells = [cell(1, faster), cell(2, smaller, 1024, "training")]
     rows = {row[0]: row for row in script["target_rows"](script["CPU_TARGETS"], cells)}
     assert rows["DAT-T, latency at batch 1"][2:] == ["at most 1 x", "0.80 (0.50-1.00)"]
     assert rows["DAT-T, inference, batch 8, speed"][3] == "not measured"
     rows = {row[0]: row for row in script["target_rows"](script["GPU_TARGETS"], cells)}
-    assert rows["DAT++-T, 1024 pixels, training, batch 4, memory"][1:] == ["reference", "at most 0.5 x", "0.25"]
+    assert rows["DAT++-T, 1024 pixels, training, batch 2, memory"][1:] == ["reference", "at most 0.5 x", "0.25"]
 
 
 def test_every_target_is_among_what_is_measured(script: dict[str, Any]) -> None:
