@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.circumstances import is_compiled, is_exported, is_transformed
 from dat_cli.ops.setting import is_reference
@@ -75,10 +76,16 @@ def _sample(maps: Tensor, at: Tensor) -> Tensor:
     """(B, C, H, W) at (x, y) of (B, M, N, 2)."""
     copies = _copies(maps, at)
     if copies == 1:
-        return torch.grid_sampler_2d(maps, at, 0, 0, True)
+        return _grid_sample(maps, at)
     maps = maps[:, None].expand(-1, copies, -1, -1, -1).flatten(0, 1)
-    sampled = torch.grid_sampler_2d(maps, at.unflatten(1, (copies, -1)).flatten(0, 1), 0, 0, True)
+    sampled = _grid_sample(maps, at.unflatten(1, (copies, -1)).flatten(0, 1))
     return sampled.unflatten(0, (-1, copies)).transpose(1, 2).flatten(2, 3)
+
+
+def _grid_sample(maps: Tensor, at: Tensor) -> Tensor:
+    if is_exported():  # other tools know it by this name
+        return F.grid_sample(maps, at, align_corners=True)
+    return torch.grid_sampler_2d(maps, at, 0, 0, True)  # on a GPU the other is cuDNN's, and strange to the compiler
 
 
 def _copies(maps: Tensor, at: Tensor) -> int:

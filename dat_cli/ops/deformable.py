@@ -115,7 +115,9 @@ def _in_parts(attend: Callable[[_Pairs], Tensor], most: int, whole: _Pairs) -> T
 def _attend(pairs: _Pairs) -> Tensor:
     query, key, value, table, query_points, key_points = pairs
     keys = key.shape[1]
-    if beyond := -keys % _ALIGNED if is_on_gpu(query) and not is_reference() else 0:
+    aligned = not is_on_gpu(query) or is_reference() or is_exported()
+    beyond = 0 if aligned else -keys % _ALIGNED
+    if beyond:
         key, value = (F.pad(x, (0, 0, 0, 0, 0, beyond)) for x in (key, value))
         key_points = F.pad(key_points, (0, 0, 0, beyond))
     bias = position_bias(table, query_points, key_points, query.dtype)  # (B, h, M, N)

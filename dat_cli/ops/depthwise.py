@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 from dat_cli.ops import onednn
 from dat_cli.ops.circumstances import is_compiled, is_on_gpu
 from dat_cli.ops.kept import kept_by_size
+from dat_cli.ops.setting import is_reference
 
 # Up to this size the compiler makes one pass of a filter's cells and of all that stands around the convolution.
 _UNROLLED = 3
@@ -32,12 +33,14 @@ def depthwise_conv(
     Returns:
         (B, H', W', C).
     """
+    kernel = weight.shape[-1]
+    same = stride == 1 and 2 * padding == kernel - 1
+    if same and kernel <= _UNROLLED and is_compiled() and is_on_gpu(x) and not is_reference():
+        x = unrolled_conv(x, weight, bias)
+        return F.gelu(x) if gelu else x
     if x.dtype == torch.float64 and x.device.type == "cpu":
         # The CPU has no float64 kernel: torch loops over the channels, two hundred times slower than this.
         x = depthwise_conv_reference(x, weight, bias, stride, padding)
-        return F.gelu(x) if gelu else x
-    if is_compiled() and is_on_gpu(x) and weight.shape[-1] <= _UNROLLED and stride == 1:
-        x = unrolled_conv(x, weight, bias)
         return F.gelu(x) if gelu else x
     maps = x.permute(0, 3, 1, 2)
     if gelu and onednn.suits(x, weight, bias):

@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.bilinear import bilinear_sample
-from dat_cli.ops.circumstances import is_compiled, is_on_gpu, is_transformed, wants_gradients, without_autocast
+from dat_cli.ops.circumstances import (
+    is_compiled,
+    is_exported,
+    is_on_gpu,
+    is_transformed,
+    wants_gradients,
+    without_autocast,
+)
 from dat_cli.ops.setting import is_reference
 
 Grid = tuple[Tensor, Tensor]
@@ -21,8 +28,8 @@ def position_bias(table: Tensor, query_points: Grid, key_points: Tensor, dtype: 
 
     By products where a GPU needs gradients; on CPUs that of sampling measures two to four times faster.
     """
-    by_products = wants_gradients(table, key_points) and not (is_reference() or is_transformed())
-    if by_products and is_on_gpu(table):
+    by_products = is_on_gpu(table) and wants_gradients(table, key_points)
+    if by_products and not (is_reference() or is_exported() or is_transformed()):
         return separable_bias(table, query_points, key_points, dtype)
     return deformable_bias(table, query_points, key_points).to(dtype)
 
@@ -38,7 +45,7 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     Returns:
         (B, h, H W, N) in the points' type; head = group x (h / G) + head in group.
     """
-    if is_compiled() and is_on_gpu(table):
+    if is_compiled() and is_on_gpu(table) and not is_reference():
         return gathered_bias(table, query_points, key_points)[0]
     batch, groups = key_points.shape[:2]
     keys = (key_points / 2).flatten(0, 1)  # (B G, N, 2)
@@ -98,44 +105,67 @@ class _Separable(torch.autograd.Function):
         return deformable_bias(table, (y, x), key_points).to(dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, Tensor, None]:
-        table, *query_points, key_points = ctx.saved_tensors
-        groups, keys = key_points.shape[1:3]
-        tall, wide = table.shape[1:]
-        axes = zip(query_points, key_points.unbind(-1), (tall, wide), strict=True)
-        (y, y_slopes), (x, x_slopes) = (_hats(*each) for each in axes)  # (B, G, N, H, tall), (B, G, N, W, wide)
-        gradient = gradients[0].unflatten(1, (groups, -1))  # (B, G, h', H W, N)
-        by_key = gradient.unflatten(3, (y.shape[3], -1)).permute(0, 1, 5, 3, 2, 4).flatten(3, 4)  # (B, G, N, H h', W)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, Tensor | None, None]:
+        table, y, x, key_points = ctx.saved_tensors
+        (gradient,) = gradients  # (B, h, H W, N)
         with without_autocast(table):  # what moves positions is float32 or finer
-            if is_compiled():
-                # The slopes and their sums are one pass, and the table's gradient is as fine as that of the bias.
-                # Tied to the gradient: what follows from its inputs alone it would compute in the forward, and keep.
-                tied = key_points + 0 * gradients[0].flatten()[:1].nan_to_num()
-                slopes = gathered_bias(table, (query_points[0], query_points[1]), tied)[1:]
-                by_head = [(gradients[0] * each).sum(dim=2) for each in slopes]  # (B, h, N)
-                to_keys = [each.unflatten(1, (groups, -1)).sum(dim=2) for each in by_head]
-                y, x = y.to(gradient.dtype), x.to(gradient.dtype)
-            by_key = by_key.to(x.dtype)
-            to_rows = (by_key @ x).unflatten(3, (y.shape[3], -1)).flatten(4).flatten(2, 3)  # (B, G, N H, h' wide)
-            to_tables = (y.flatten(2, 3).transpose(-1, -2) @ to_rows).sum(dim=0, dtype=key_points.dtype)
-            to_table = to_tables.unflatten(-1, (-1, wide)).transpose(1, 2).flatten(0, 1).to(table.dtype)
-            if not is_compiled():
-                tables = table.to(x.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, tall, h' wide)
-                rows = (y.flatten(2, 3) @ tables).unflatten(2, (keys, -1)).unflatten(4, (-1, wide)).flatten(3, 4)
-                to_x = by_key.transpose(-1, -2) @ rows  # (B, G, N, W, wide)
-                to_y = (to_rows @ tables.transpose(-1, -2)).view_as(y)
-                to_keys = [(to_y * y_slopes).sum(dim=(-1, -2)), (to_x * x_slopes).sum(dim=(-1, -2))]
-        return to_table, None, None, torch.stack(to_keys, dim=-1), None
+            to_table = _to_table(gradient, table, (y, x), key_points) if ctx.needs_input_grad[0] else None
+            to_keys = None
+            if ctx.needs_input_grad[3]:
+                move = _to_keys_by_pairs if is_compiled() else _to_keys_by_products
+                to_keys = move(gradient, table, (y, x), key_points)
+        return to_table, None, None, to_keys, None
 
 
-def _hats(at: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Bilinear weights along one axis, (H,) and (B, G, N) -> (B, G, N, H, size): two of each row are not 0.
+def _to_table(gradient: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
+    """Y^T gradient X, of all images and keys: as the table."""
+    y, x = (each[0] for each in _hats(table, query_points, key_points))  # (B, G, N, H, tall), (B, G, N, W, wide)
+    if is_compiled() and gradient.dtype == torch.bfloat16:  # as fine as what it is made of; float16 has no such range
+        y, x = y.to(gradient.dtype), x.to(gradient.dtype)
+    rows = _by_key(gradient, query_points, key_points).to(x.dtype) @ x  # (B, G, N, H h', wide)
+    rows = rows.unflatten(3, (y.shape[3], -1)).flatten(4).flatten(2, 3)  # (B, G, N H, h' wide)
+    summed = (y.flatten(2, 3).transpose(-1, -2) @ rows).sum(dim=0, dtype=key_points.dtype)  # (G, tall, h' wide)
+    return summed.unflatten(-1, (-1, table.shape[2])).transpose(1, 2).flatten(0, 1).to(table.dtype)
+
+
+def _to_keys_by_pairs(gradient: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
+    """How all pairs move the keys, (B, G, N, 2): one pass of the compiler's, which writes nothing but the sums."""
+    # Tied to the gradient: what follows from the inputs alone the compiler would make in the forward, and keep.
+    tied = key_points + 0 * gradient.flatten()[:1].nan_to_num().sum()
+    slopes = gathered_bias(table, query_points, tied)[1:]
+    by_head = ((gradient * each).sum(dim=2) for each in slopes)  # (B, h, N)
+    return torch.stack([each.unflatten(1, (key_points.shape[1], -1)).sum(dim=2) for each in by_head], dim=-1)
+
+
+def _to_keys_by_products(gradient: Tensor, table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
+    """The same by products of matrices: gradient X T^T for Y, and (Y T)^T gradient for X."""
+    (y, y_slopes), (x, x_slopes) = _hats(table, query_points, key_points)
+    groups, keys = key_points.shape[1:3]
+    tables = table.to(y.dtype).unflatten(0, (groups, -1)).transpose(1, 2).flatten(2)  # (G, tall, h' wide)
+    by_key = _by_key(gradient, query_points, key_points).to(y.dtype)
+    rows = (y.flatten(2, 3) @ tables).unflatten(2, (keys, -1)).unflatten(4, (-1, table.shape[2])).flatten(3, 4)
+    to_x = by_key.transpose(-1, -2) @ rows  # (B, G, N, W, wide)
+    to_rows = (by_key @ x).unflatten(3, (y.shape[3], -1)).flatten(4).flatten(2, 3)  # (B, G, N H, h' wide)
+    to_y = (to_rows @ tables.transpose(-1, -2)).view_as(y)
+    return torch.stack([(to_y * y_slopes).sum(dim=(-1, -2)), (to_x * x_slopes).sum(dim=(-1, -2))], dim=-1)
+
+
+def _by_key(gradient: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
+    """(B, h, H W, N) -> (B, G, N, H h', W)."""
+    of_maps = gradient.unflatten(1, (key_points.shape[1], -1)).unflatten(3, (len(query_points[0]), -1))
+    return of_maps.permute(0, 1, 5, 3, 2, 4).flatten(3, 4)
+
+
+def _hats(table: Tensor, query_points: Grid, key_points: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Of rows and of columns, the bilinear weights of all cells, (B, G, N, H, 2 H0 - 1): two of each row are not 0.
 
     And how they change with the key; where it stands on a cell, to the side that sampling takes.
     """
-    cell = (((at - keys[..., None]) / 2 + 1) / 2 * (size - 1))[..., None]  # (B, G, N, H, 1)
-    cells = torch.arange(size, dtype=cell.dtype, device=cell.device)
-    weights = (1 - (cell - cells).abs()).clamp(min=0)
-    before = cell.floor()
-    slopes = (cells == before).to(cell.dtype) - (cells == before + 1).to(cell.dtype)
-    return weights, slopes * ((size - 1) / 4)
+    found = []
+    for at, keys, size in zip(query_points, key_points.unbind(-1), table.shape[1:], strict=True):
+        cell = (((at - keys[..., None]) / 2 + 1) / 2 * (size - 1))[..., None]  # (B, G, N, H, 1)
+        cells = torch.arange(size, dtype=cell.dtype, device=cell.device)
+        before = cell.floor()
+        slopes = (cells == before).to(cell.dtype) - (cells == before + 1).to(cell.dtype)
+        found.append(((1 - (cell - cells).abs()).clamp(min=0), slopes * ((size - 1) / 4)))
+    return found

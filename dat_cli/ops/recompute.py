@@ -14,8 +14,12 @@ from dat_cli.ops.setting import is_reference
 
 
 def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """``compute(*inputs)``, which keeps no more for a backward than its inputs; it must not draw random numbers."""
-    if not torch.is_grad_enabled() or is_reference() or is_exported() or is_transformed():
+    """``compute(*inputs)``, which keeps no more for a backward than its inputs; it must not draw random numbers.
+
+    Hooks on modules that it calls see the second time, too.
+    """
+    transformed = is_transformed() or torch._C._functorch.get_dynamic_layer_stack_depth() > 0  # when compiled, too
+    if not torch.is_grad_enabled() or is_reference() or is_exported() or transformed:
         return compute(*inputs)
     return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,3 +98,45 @@ def test_its_ways_when_compiled_are_the_plain_arithmetic(
     torch.testing.assert_close(result_and_gradients(block, compiled, x), expected, rtol=1e-6, atol=1e-9)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), expected[0])
+
+
+def test_a_trace_of_it_can_be_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    network = create_model("dat_pp_tiny", num_classes=5, img_size=32).eval()
+    image = torch.randn(1, 3, 32, 32)
+    traced = torch.jit.trace(network, image, check_trace=False)
+    assert "aten::grid_sampler(" in str(traced.inlined_graph)  # by the name that other tools know
+    torch.jit.save(traced, tmp_path / "network.pt")
+    torch.testing.assert_close(torch.jit.load(tmp_path / "network.pt")(image), network(image), rtol=1e-4, atol=1e-4)
+
+
+def test_its_ways_when_compiled_are_not_taken_for_the_plain_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    seen: set[str] = set()
+
+    def record(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        seen.update(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    block = double(create_model("dat_pp_tiny", img_size=64).stages[2].get_submodule("blocks.1"))
+    x = torch.randn(1, 4, 4, get_variant("dat_pp_tiny").dims[2], dtype=torch.float64)
+    with torch.no_grad():
+        torch.compile(block, backend=record)(x)
+        assert any("lerp" in each for each in seen)
+        seen.clear()
+        with reference():
+            torch.compile(block, backend=record)(x)
+    assert not any("lerp" in each for each in seen)
+
+
+def test_a_function_s_gradient_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = double(create_model("dat_pp_tiny", img_size=64).stages[2].get_submodule("blocks.1"))
+    x = torch.randn(1, 4, 4, get_variant("dat_pp_tiny").dims[2], dtype=torch.float64)
+
+    def gradient(x: Tensor) -> Tensor:
+        derived: Tensor = torch.func.grad(lambda x: block(x).square().sum())(x)
+        return derived
+
+    expected = gradient(x)
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    torch.testing.assert_close(torch.compile(gradient, backend="aot_eager")(x), expected)

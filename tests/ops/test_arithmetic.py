@@ -16,7 +16,7 @@ from dat_cli.catalog import Generation
 from dat_cli.ops import reference
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention
-from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv_reference, unrolled_conv
+from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv, depthwise_conv_reference, unrolled_conv
 from dat_cli.ops.linear import linear, linear_gelu
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.points import query_points, reference_points
@@ -193,6 +193,15 @@ def test_depthwise_convolution_is_the_library_s(kernel: int, stride: int, paddin
     x, weight, bias = double(2, 17, 24, 4), double(4, 1, kernel, kernel), double(4)
     expected = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding, groups=4).permute(0, 2, 3, 1)
     torch.testing.assert_close(depthwise_conv_reference(x, weight, bias, stride, padding), expected)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_a_compiled_convolution_keeps_to_its_padding(padding: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    x, weight = torch.randn(1, 5, 4, 3), torch.randn(3, 1, 3, 3)
+    compiled = torch.compile(depthwise_conv, backend="aot_eager", fullgraph=True)(x, weight, None, 1, padding)
+    expected = F.conv2d(x.permute(0, 3, 1, 2), weight, padding=padding, groups=3).permute(0, 2, 3, 1)
+    torch.testing.assert_close(compiled, expected)
 
 
 def test_the_unrolled_convolution_is_the_library_s() -> None:
