@@ -109,8 +109,9 @@ class _Unrolled(torch.autograd.Function):
         # To the compiler this says that the gradient is to be written, and not computed again for each use of it.
         gradient = gradient.as_strided(gradient.shape, gradient.stride())
         to_x = depthwise_conv_reference(gradient, weight.flip(2, 3), None, 1, padding).to(x.dtype)
-        x = F.pad(x, (0, 0, padding, padding, padding, padding))
-        seen = x.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(0, 1, 2, 4, 5, 3)  # (B, H, W, K, K, C)
-        to_weight = (gradient[:, :, :, None, None] * seen).sum(dim=(0, 1, 2), dtype=weight.dtype)  # (K, K, C)
+        # Moved against each other, and what is padded is the gradient: a padded input would be kept from the forward.
+        around = F.pad(gradient, (0, 0, padding, padding, padding, padding))
+        moved = around.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(0, 1, 2, 4, 5, 3)  # (B, H, W, K, K, C)
+        to_weight = (x[:, :, :, None, None] * moved).sum(dim=(0, 1, 2), dtype=weight.dtype).flip(0, 1)  # (K, K, C)
         to_bias = gradient.sum(dim=(0, 1, 2), dtype=weight.dtype) if ctx.needs_input_grad[2] else None
         return to_x, to_weight.permute(2, 0, 1)[:, None], to_bias
