@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,6 +16,7 @@ from dat_cli.benchmark.results import Cell, Compile, Conditions, Measurement, Pr
 from dat_cli.benchmark.rounds import take_turns
 from dat_cli.benchmark.subjects import TIMM, Subject
 from dat_cli.benchmark.work import DTYPES
+from dat_cli.ops.kept import constant_weights
 
 log = logging.getLogger("dat.benchmark")
 
@@ -61,7 +63,8 @@ def measure(plan: Plan) -> Iterator[Cell]:
         SystemExit: By SIGTERM, the same.
     """
     for conditions in plan.conditions():
-        cell, stop = _measure_cell(plan, conditions)
+        with constant_weights() if conditions.task == "inference" else nullcontext():  # as prediction has them
+            cell, stop = _measure_cell(plan, conditions)
         give_back(plan.device)
         if cell is not None:
             yield cell

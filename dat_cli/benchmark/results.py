@@ -89,7 +89,8 @@ class Measurement:
         ms_per_image: The same the other way round; at batch size 1 the latency.
         compile_s: Seconds of the first call, in which it was compiled; None in eager form.
         call_bytes: Peak of what tensors hold in the middle of a call, beyond what they held before it.
-        kept_bytes: What they hold before it: parameters, buffers, and in training the optimizer's moments.
+        kept_bytes: What they hold before it: parameters, buffers, what inference keeps of constant weights, and in
+            training the optimizer's moments.
         flops: Floating-point operations of a call: two for each multiply-accumulate of the plain form, in training
             three times as many. None where PyTorch cannot count them.
         share: Median over the rounds of flops a second over those of the machine's matrix product in the same round.

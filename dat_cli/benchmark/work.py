@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
 from dat_cli.benchmark.results import Precision, Task
+from dat_cli.ops.kept import bytes_beside
 from dat_cli.train.optim import OptimizerConfig, build_optimizer
 
 DTYPES: dict[Precision, torch.dtype] = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
@@ -39,11 +40,12 @@ class Work:
         self.call: Callable[[], None] = self._learn if task == "training" else self._infer
 
     def kept_bytes(self) -> int:
-        """What stays in memory between calls: parameters, buffers, and the optimizer's moments."""
+        """What stays between calls: parameters, what inference keeps of them, buffers, and the optimizer's moments."""
         tensors = {id(each): each for each in (*self.network.parameters(), *self.network.buffers())}
         for state in self._optimizer.state.values():
             tensors |= {id(each): each for each in state.values() if isinstance(each, Tensor)}
-        return sum(each.untyped_storage().nbytes() for each in tensors.values())
+        beside = bytes_beside(self.network.parameters())
+        return beside + sum(each.untyped_storage().nbytes() for each in tensors.values())
 
     def forward_two(self) -> None:
         """A forward pass of two images, whose graph stands until the end in training."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from dat_cli.data.module import ImageDataModule
 from dat_cli.data.sources import BUILT_IN
 from dat_cli.data.walk import printable
 from dat_cli.errors import DatError, UsageError
+from dat_cli.ops.kept import constant_weights
 from dat_cli.run.resolve import Weights
 from dat_cli.train.callbacks.stop import ignore_signals
 from dat_cli.train.classification import Classification
@@ -191,7 +193,8 @@ class DatCLI(LightningCLI):
             KeyboardInterrupt: Lightning ends the process with 1 instead, after it has cleaned up.
         """
         try:
-            return getattr(self.trainer, method)(**kwargs)
+            with nullcontext() if method == "fit" else constant_weights():
+                return getattr(self.trainer, method)(**kwargs)
         except SystemExit as error:
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None

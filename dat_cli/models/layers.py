@@ -6,7 +6,6 @@ convolutions see the same memory as a channels-last (B, C, H, W).
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
@@ -57,11 +56,7 @@ class DepthwiseConv(nn.Conv2d):
         super().__init__(dim, dim, kernel, stride, padding, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
-        groups = x.shape[-1] // weight.shape[0]
-        if groups > 1:
-            weight, bias = torch.cat([weight] * groups), None if bias is None else torch.cat([bias] * groups)
-        return depthwise_conv(x, weight, bias, self.stride[0], int(self.padding[0]))
+        return depthwise_conv(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
 
 
 class DepthwiseResidual(DepthwiseConv):

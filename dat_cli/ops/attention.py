@@ -9,8 +9,8 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 from dat_cli.ops.circumstances import is_exported, is_transformed
 from dat_cli.ops.setting import is_reference
 
-SCORES = 2**20
-"""Scores that ``attend_over`` is best given on a CPU: 4 MiB, which stay in the cache from step to step."""
+SCORES = 2**19
+"""Scores that ``attend_over`` is best given on a CPU: 2 MiB, which stay in the cache from step to step."""
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -43,25 +43,18 @@ def attention_weights(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
     return (scores + bias).softmax(dim=-1)
 
 
-def attend_over(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+def attend_over(query: Tensor, key: Tensor, value: Tensor, scores: Tensor, out: Tensor) -> None:
     """The same without gradients, in the memory of the bias, which is lost.
 
-    On CPUs torch's own way takes 32 queries at a time and pays off with many keys only. What differs along the first
-    axis is multiplied in calls of its own: all at once, queries, keys and values would be copied.
+    On CPUs torch's own way takes 32 queries at a time and pays off with many keys only.
 
     Args:
-        query: (B, h, M, d), or with images and heads the other way round.
-        key: (B, h, N, d).
-        value: (B, h, N, d).
-        bias: (B, h, M, N), contiguous.
-
-    Returns:
-        (B, h, M, d).
+        query: (n, M, d).
+        key: (n, N, d).
+        value: (n, N, d).
+        scores: (n, M, N), the bias, contiguous.
+        out: (n, M, d), contiguous: where the result goes.
     """
-    for scores, queries, keys in zip(bias, query, key, strict=True):
-        torch.baddbmm(scores, queries, keys.transpose(1, 2), alpha=query.shape[-1] ** -0.5, out=scores)
-    weights = torch.softmax(bias, dim=-1, out=bias)
-    attended = value.new_empty(*query.shape[:-1], value.shape[-1])
-    for result, scores, values in zip(attended, weights, value, strict=True):
-        torch.bmm(scores, values, out=result)
-    return attended
+    torch.baddbmm(scores, query, key.transpose(1, 2), alpha=query.shape[-1] ** -0.5, out=scores)
+    torch.softmax(scores, dim=-1, out=scores)
+    torch.bmm(scores, value, out=out)

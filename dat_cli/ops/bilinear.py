@@ -21,17 +21,19 @@ def bilinear_sample(maps: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
     Args:
         maps: (B, C, H, W).
-        y: (B, M, N), normalised; float32 or float64.
-        x: The same.
+        y: (B, ..., N), normalised; float32 or float64.
+        x: The same, or what broadcasts with it.
 
     Returns:
-        (B, C, M, N) in the maps' type.
+        (B, C, ..., N) in the maps' type.
     """
+    y, x = torch.broadcast_tensors(y, x)
     if is_reference():
         return bilinear_sample_reference(maps, y, x)
-    at = torch.stack([x, y], dim=-1)
+    at = torch.stack([x, y], dim=-1).flatten(1, -3)
     opaque = is_compiled() and x.is_cpu and not torch.is_grad_enabled()
-    return (_sample_in_graph if opaque else _sample)(maps.to(x.dtype), at).to(maps.dtype)
+    sampled = (_sample_in_graph if opaque else _sample)(maps.to(x.dtype), at)
+    return sampled.unflatten(2, x.shape[1:-1]).to(maps.dtype)
 
 
 def bilinear_sample_reference(maps: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -132,7 +132,12 @@ def _attend_twice(pairs: _Pairs) -> Tensor:
 
 
 def _attend_in_place(pairs: _Pairs) -> Tensor:
-    return _over_maps(attend_over, *pairs[:3], deformable_bias(*pairs[3:]))
+    bias = deformable_bias(*pairs[3:])
+    queries, keys, values = (x.transpose(1, 2) for x in (pairs.query.flatten(1, 2), pairs.key, pairs.value))
+    attended = values.new_empty(queries.shape)
+    for query, key, value, scores, out in zip(queries, keys, values, bias, attended, strict=True):
+        attend_over(query, key, value, scores, out)
+    return attended.transpose(1, 2).reshape(pairs.query.shape)
 
 
 def _over_maps(attend: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

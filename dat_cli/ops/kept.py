@@ -1,4 +1,4 @@
-"""Keeping, between calls, what follows from sizes, or from a small table for as long as it says the same.
+"""Keeping, between calls, what follows from sizes, from a small table for as long as it says the same, or from weights.
 
 Of a small image most of the time goes into small operations. Nothing is kept where gradients, a compiler or another
 device than the CPU are at work, and what is kept must not be written to.
@@ -6,12 +6,14 @@ device than the CPU are at work, and what is kept must not be written to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from dat_cli.ops.circumstances import is_plain_inference
@@ -21,6 +23,26 @@ Result = TypeVar("Result")
 _SIZES = 3  # for which results of one table are kept: photographs stand, lie, or are square
 
 _of_table: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+# Of weights that are constant, by where they stand, with themselves, so that nothing else can come to stand there.
+_of_constant: dict[Hashable, tuple[Tensor, dict[Hashable, Any]]] | None = None
+
+
+@contextmanager
+def constant_weights() -> Iterator[None]:
+    """Inference inside the ``with`` block may take weights for what they were when they were first seen there.
+
+    On x86 CPUs linear layers then keep their weights as oneDNN wants them, in as much memory again, and small tables
+    are not compared with what they were. Whoever changes a weight inside gets results of the old one. It holds for
+    all threads of the process, and ends with the outermost block.
+    """
+    global _of_constant
+    before = _of_constant
+    _of_constant = {} if before is None else before
+    try:
+        yield
+    finally:
+        _of_constant = before
 
 
 def kept_by_size(compute: Callable[..., Result], *sizes: Hashable, like: Tensor) -> Result:
@@ -49,15 +71,51 @@ def kept_by_table(compute: Callable[..., Result], table: Tensor, *sizes: Hashabl
     """
     if torch.compiler.is_compiling() or not is_plain_inference(table, beside):
         return compute(table, *sizes)
+    constant = _of_constant
+    results = _of_same_entries(table) if constant is None else _of_same_place(table, constant)
+    call = (compute, *sizes)
+    if call not in results:
+        if len(results) >= _SIZES:
+            results.pop(next(iter(results)), None)
+        results[call] = compute(table, *sizes)
+    return cast("Result", results[call])
+
+
+def kept_of_constant(compute: Callable[[Tensor], Tensor], weight: Tensor) -> Tensor:
+    """``compute(weight)``, from the last time, where weights are constant; else the weight as it is."""
+    constant = _of_constant
+    if constant is None:
+        return weight
+    results = _of_same_place(weight, constant)
+    if compute not in results:
+        results[compute] = compute(weight)
+    return cast("Tensor", results[compute])
+
+
+def bytes_beside(weights: Iterable[Tensor]) -> int:
+    """Memory of what is kept of weights because they are constant."""
+    constant = _of_constant or {}
+    kept = [result for each in weights for result in constant.get(_place(each), (each, {}))[1].values()]
+    return sum(each.numel() * each.element_size() for each in tree_leaves(kept) if isinstance(each, Tensor))
+
+
+def _of_same_entries(table: Tensor) -> dict[Hashable, Any]:
     entries, results = _of_table.get(table, (None, {}))
     if entries is None or not torch.equal(entries, table):
-        entries, results = table.detach().clone(), {}
-    result = results.get((compute, *sizes))
-    if result is None:
-        result = compute(table, *sizes)
-        latest = list(results.items())[1 - _SIZES :]
-        _of_table[table] = entries, {**dict(latest), (compute, *sizes): result}
-    return cast("Result", result)
+        results = {}
+        _of_table[table] = table.detach().clone(), results
+    return results
+
+
+def _of_same_place(weight: Tensor, constant: dict[Hashable, tuple[Tensor, dict[Hashable, Any]]]) -> dict[Hashable, Any]:
+    place = _place(weight)
+    if place not in constant:
+        constant[place] = (weight.detach(), {})
+    return constant[place][1]
+
+
+def _place(weight: Tensor) -> Hashable:
+    return weight.data_ptr(), weight.shape, weight.stride()
 
 
 @lru_cache(maxsize=64)

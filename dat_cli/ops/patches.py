@@ -41,21 +41,24 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
 
 
 def _attention_in_cache(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
-    """Some patches at a time."""
+    """A patch at a time, or a head of some patches, whichever is less often."""
     patches = query.shape[:2]
-    size = max(1, SCORES // max(1, bias[0].numel()))
-    of_all = (query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), kinds.repeat(len(query)))
-    parts = zip(*(x.split(size) for x in of_all), strict=True)
-    attended = [_attend_to_part(queries, keys, values, bias, kind) for queries, keys, values, kind in parts]
-    return (attended[0] if len(attended) == 1 else torch.cat(attended)).unflatten(0, patches)
-
-
-def _attend_to_part(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
-    """(n, h, M, d), by patches or by heads, whichever are fewer."""
-    if query.shape[0] <= query.shape[1]:
-        return attend_over(query, key, value, bias.index_select(0, kinds))
-    query, key, value, bias = (x.transpose(0, 1) for x in (query, key, value, bias))
-    return attend_over(query, key, value, bias.index_select(1, kinds)).transpose(0, 1)
+    query, key, value, kinds = query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), kinds.repeat(len(query))
+    number, heads, queries, _ = query.shape
+    attended = value.new_empty(number, heads, queries, value.shape[-1])
+    if number <= heads:
+        scores = (bias[kind].clone() for kind in kinds.tolist())
+        for q, k, v, of_patch, out in zip(query, key, value, scores, attended, strict=True):
+            attend_over(q, k, v, of_patch, out)
+        return attended.unflatten(0, patches)
+    attended = attended.view(heads, number, queries, -1)
+    size = max(1, SCORES // (queries * key.shape[2]))
+    by_head = (x.unbind(1) for x in (query, key, value, bias))
+    for *of_head, by_kind, into in zip(*by_head, attended, strict=True):
+        parts = (x.split(size) for x in (*of_head, kinds, into))
+        for q, k, v, kind, out in zip(*parts, strict=True):
+            attend_over(q, k, v, by_kind.index_select(0, kind), out)
+    return attended.transpose(0, 1).unflatten(0, patches)
 
 
 # What is compiled would have memory of its own for each step.

@@ -50,11 +50,9 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     batch, groups = key_points.shape[:2]
     keys = (key_points / 2).flatten(0, 1)  # (B G, N, 2)
     y, x = ((at / 2)[:, None] - axis[:, None] for at, axis in zip(query_points, keys.unbind(-1), strict=True))
-    # Of each axis alone, (B G, H, N) and (B G, W, N): what all pairs have is written once, and not computed with.
-    shape = (keys.shape[0], y.shape[1], x.shape[1], y.shape[2])
-    y, x = (each.expand(shape).flatten(1, 2) for each in (y[:, :, None], x[:, None]))
     tables = table.to(keys.dtype).unflatten(0, (groups, -1)).expand(batch, -1, -1, -1, -1)
-    bias = bilinear_sample(tables.flatten(0, 1), y, x)  # (B G, h / G, H W, N)
+    # Of each axis alone: what all pairs have is written once, and not computed with.
+    bias = bilinear_sample(tables.flatten(0, 1), y[:, :, None], x[:, None]).flatten(2, 3)  # (B G, h / G, H W, N)
     return bias.unflatten(0, (batch, groups)).flatten(1, 2)
 
 

@@ -9,7 +9,8 @@ from dat_cli.benchmark.flops import flops_of_image
 from dat_cli.benchmark.subjects import Subject
 from dat_cli.benchmark.work import Work
 from dat_cli.catalog import VARIANTS
-from dat_cli.models.layers import DropPath
+from dat_cli.models.layers import DropPath, Linear
+from dat_cli.ops import constant_weights, onednn
 from dat_cli.ops.setting import is_reference
 
 SWIN = "timm:swin_tiny_patch4_window7_224"
@@ -46,6 +47,13 @@ def test_inference_leaves_the_weights_and_keeps_nothing_else() -> None:
     work = Work(network, "inference", IMAGES, "32")
     work.call()
     assert not network.training
+    assert work.kept_bytes() == pytest.approx(before, rel=0.01)
+    with constant_weights():
+        work.call()
+        beside = work.kept_bytes() - before
+        products = sum(layer.weight.nbytes for layer in network.modules() if isinstance(layer, Linear))
+        assert beside >= (products if onednn._IS_HERE else 0)
+        assert beside < 1.2 * products  # tables of bias, and those of a few cells
     assert work.kept_bytes() == pytest.approx(before, rel=0.01)
 
 

@@ -7,14 +7,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
+from lightning.pytorch import Trainer
 from PIL import Image
 
 from dat_cli.catalog import Preprocessing
+from dat_cli.cli.base import DatCLI
 from dat_cli.cli.main import main
 from dat_cli.cli.measure import _print_tables
+from dat_cli.ops import kept
 from dat_cli.report.findings import Findings
 from dat_cli.weights import WeightsConfig, write_weights
 
@@ -198,6 +203,14 @@ def test_without_being_asked_no_file_of_others_is_replaced_either(
 def test_classes_are_those_of_the_weights(trained_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--weights", str(trained_run), "--data.classes", "[a,b]"]) == 2
     assert "data.classes are not those of" in capfd.readouterr().err
+
+
+def test_weights_are_constant_except_in_training() -> None:
+    cli = DatCLI.__new__(DatCLI)
+    methods = ("fit", "validate", "test", "predict")
+    cli.trainer = cast(Trainer, SimpleNamespace(**{name: lambda: kept._of_constant is not None for name in methods}))
+    assert [cli.run(name) for name in methods] == [False, True, True, True]
+    assert kept._of_constant is None
 
 
 def test_of_many_classes_the_screen_shows_the_weakest(capfd: pytest.CaptureFixture[str]) -> None:

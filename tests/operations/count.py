@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from dat_cli.models import create_model
-from dat_cli.ops import reference
+from dat_cli.ops import constant_weights, reference
 from dat_cli.whole import whole_file
 
 STORED = Path(__file__).with_name("counts.json")
@@ -72,7 +72,8 @@ def count(name: str, task: str) -> Counts:
     network = create_model(name).train(task == "training")
     images, labels = torch.rand(_IMAGES, 3, 224, 224), torch.arange(_IMAGES)
     call = partial(_train if task == "training" else _infer, network, images, labels)
-    with reference(False):
+    # As in prediction; in training they are not.
+    with reference(False), constant_weights():
         call()  # what is computed once and kept is no part of a call
         network.zero_grad(set_to_none=True)
         return count_call(call)
@@ -157,12 +158,12 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = {_storage(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        given = {_storage(tensor) for tensor in tree_leaves((args, kwargs)) if _is_dense(tensor)}
         result = func(*args, **(kwargs or {}))
         self.operators[str(func.overloadpacket).removeprefix("aten.")] += 1
         changes = func._schema.is_mutable
         for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and (changes or _storage(tensor) not in given):
+            if _is_dense(tensor) and (changes or _storage(tensor) not in given):
                 self.written += tensor.nbytes
                 self._follow(tensor)
         return result
@@ -202,6 +203,11 @@ _FLOPS = {
         if (operator := getattr(torch.ops.mkldnn, name, None)) is not None
     },
 }
+
+
+def _is_dense(tensor: object) -> bool:
+    """Whether it is a tensor in memory that can be seen: the weights that oneDNN has laid out are not."""
+    return isinstance(tensor, Tensor) and not tensor.is_mkldnn
 
 
 def _storage(tensor: Tensor) -> int:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dat_cli.models.deformable import SamplingPoints
-from dat_cli.ops import kept, reference
+from dat_cli.ops import reference
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
-from dat_cli.ops.points import query_points, reference_points
+from dat_cli.ops.points import query_points
 
 
 @pytest.fixture(autouse=True)
@@ -73,71 +71,6 @@ def test_threads_that_share_a_map_sample_the_same(maps: int, rows: int) -> None:
         plain = bilinear_sample(of, y, x)
     sampled = bilinear_sample(of, y, x)
     torch.testing.assert_close(sampled, plain)
-
-
-@pytest.mark.parametrize("change", ["in_place", "data", "optimizer", "half"])
-def test_a_table_that_changes_in_any_way_gives_a_new_bias(change: str) -> None:
-    table = nn.Parameter(torch.randn(2, 5, 5))
-    query, key, value = torch.randn(3, 1, 6, 6, 2, 4)
-
-    def attend() -> Tensor:
-        with torch.inference_mode():
-            return neighborhood_attention(query, key, value, table, kernel=3)
-
-    first = attend()
-    assert torch.equal(attend(), first)
-    with torch.no_grad():
-        if change == "in_place":
-            table.mul_(-2)
-        elif change == "data":
-            table.data[0, 2, 2] += 3
-        elif change == "optimizer":
-            table.grad = torch.ones_like(table) * torch.arange(5)
-            torch.optim.SGD([table], lr=1.0).step()
-        else:
-            table.data = table.data.flip(0)
-    second = attend()
-    with reference():
-        plain = attend()
-    torch.testing.assert_close(second, plain)
-    assert not torch.allclose(second, first)
-
-
-def test_a_kept_bias_follows_the_size_and_goes_with_its_table() -> None:
-    table = torch.randn(2, 5, 5)
-    for size in ((6, 6), (9, 4), (7, 5), (4, 9), (6, 6)):
-        query, key, value = torch.randn(3, 1, *size, 2, 4)
-        with reference():
-            plain = neighborhood_attention(query, key, value, table, kernel=3)
-        torch.testing.assert_close(neighborhood_attention(query, key, value, table, kernel=3), plain)
-        assert len(kept._of_table[table][1]) <= 3
-    key = next(each for each in kept._of_table.data if each() is table)
-    del table
-    assert key not in kept._of_table.data
-
-
-def test_points_that_are_given_out_may_be_written_to() -> None:
-    points = SamplingPoints(8, 1, 1, 3, -1.0, "dat_pp")
-    query = torch.randn(1, 6, 6, 8)
-    with torch.inference_mode():
-        before = points(query)
-        points.reference(points.offsets(query)).zero_()
-        assert torch.equal(points(query), before)
-
-
-def test_what_inference_kept_is_of_use_in_training() -> None:
-    frozen = torch.randn(2, 5, 5)
-    query = torch.randn(1, 6, 6, 2, 4)
-    with torch.inference_mode():
-        neighborhood_attention(query, query, query, frozen, kernel=3)
-        kept_points = reference_points(6, 6, "dat_pp", like=query)
-    assert not kept_points.is_inference()
-    trained = query.clone().requires_grad_()
-    neighborhood_attention(trained, trained, trained, frozen, kernel=3).sum().backward()
-    assert cast("Tensor", trained.grad).abs().sum() > 0
-    offsets = torch.zeros(1, 6, 6, 2, requires_grad=True)
-    ((kept_points + offsets) * kept_points).sum().backward()
-    assert torch.equal(cast("Tensor", offsets.grad)[0], kept_points)
 
 
 def test_the_compiler_is_told_what_the_operators_give() -> None:

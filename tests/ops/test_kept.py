@@ -1,0 +1,182 @@
+"""What inference keeps between calls: for as long as tables say the same, or while weights are constant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the customary name
+
+from dat_cli.models.deformable import SamplingPoints
+from dat_cli.models.layers import DepthwiseConv, DepthwiseResidual, Linear, Mlp
+from dat_cli.ops import constant_weights, kept, onednn, reference
+from dat_cli.ops.linear import linear
+from dat_cli.ops.neighborhood import neighborhood_attention
+from dat_cli.ops.points import reference_points
+
+Weighted = tuple[Tensor, Callable[[], Tensor]]
+"""A weight, and a call of what it is the weight of."""
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def _change(weight: Tensor, how: str) -> None:
+    with torch.no_grad():
+        if how == "in_place":
+            weight.mul_(-2)
+        elif how == "data":
+            weight.data.flatten()[2] += 3
+        elif how == "optimizer":
+            weight.grad = torch.arange(1.0, 1 + weight.numel()).view_as(weight)
+            torch.optim.SGD([weight], lr=0.1).step()
+        else:
+            weight.data = weight.data.flip(0) + 1
+
+
+def _bias() -> Weighted:
+    table = nn.Parameter(torch.randn(2, 5, 5))
+    query, key, value = torch.randn(3, 1, 6, 6, 2, 4)
+    return table, lambda: neighborhood_attention(query, key, value, table, kernel=3)
+
+
+def _filters() -> Weighted:
+    convolution, x = DepthwiseConv(8, 5, 2), torch.randn(1, 6, 6, 16)
+    return convolution.weight, lambda: cast("Tensor", convolution(x))
+
+
+def _sum() -> Weighted:
+    convolution, x = DepthwiseResidual(8), torch.randn(1, 6, 6, 8)
+    return convolution.weight, lambda: cast("Tensor", convolution(x, gelu=True))
+
+
+def _product() -> Weighted:
+    layer, x = Linear(64, 48), torch.randn(50, 64)
+    return layer.weight, lambda: cast("Tensor", layer(x))
+
+
+WEIGHTS = [_bias, _filters, _sum, _product]
+
+
+@torch.inference_mode()
+def _both(call: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    with reference():
+        plain = call()
+    return call(), plain
+
+
+@pytest.mark.parametrize("of", WEIGHTS)
+@pytest.mark.parametrize("how", ["in_place", "data", "optimizer", "replaced"])
+def test_a_weight_that_changes_in_any_way_gives_a_new_result(how: str, of: Callable[[], Weighted]) -> None:
+    weight, call = of()
+    first, plain = _both(call)
+    torch.testing.assert_close(first, plain)
+    assert torch.equal(_both(call)[0], first)
+    _change(weight, how)
+    second, plain = _both(call)
+    torch.testing.assert_close(second, plain)
+    assert not torch.allclose(second, first, atol=1e-3)
+
+
+@pytest.mark.parametrize("of", WEIGHTS)
+def test_constant_weights_are_looked_at_once(of: Callable[[], Weighted]) -> None:
+    weight, call = of()
+    _both(call)
+    _change(weight, "in_place")  # what was kept before the block is old
+    with constant_weights():
+        first, plain = _both(call)
+        torch.testing.assert_close(first, plain)
+        before = weight.detach().clone()
+        _change(weight, "in_place")
+        with constant_weights():
+            second, plain = _both(call)
+        if onednn._IS_HERE or of is _bias:
+            torch.testing.assert_close(second, first)
+            assert not torch.allclose(second, plain, atol=1e-3)
+        _, call_beside = of()  # another one, with weights of its own
+        torch.testing.assert_close(*_both(call_beside))
+        assert not torch.equal(weight, before)
+    torch.testing.assert_close(*_both(call))
+    assert kept._of_constant is None
+
+
+def test_constant_weights_end_with_an_error() -> None:
+    with pytest.raises(KeyboardInterrupt), constant_weights():
+        raise KeyboardInterrupt
+    assert kept._of_constant is None
+
+
+def test_a_weight_that_learns_is_never_constant() -> None:
+    mlp, x = Mlp(16, depthwise=True), torch.randn(2, 5, 5, 16)
+    optimizer = torch.optim.SGD(mlp.parameters(), lr=0.5)
+    with constant_weights():
+        for _ in range(3):
+            learned = mlp(x)
+            with reference():
+                torch.testing.assert_close(learned, mlp(x))
+            learned.square().mean().backward()
+            optimizer.step()
+
+
+def test_what_is_compiled_may_have_constant_weights() -> None:
+    mlp, x = Mlp(16, depthwise=True), torch.randn(2, 5, 5, 16)
+    compiled = torch.compile(mlp, backend="aot_eager", fullgraph=True)
+    with torch.inference_mode():
+        plain = mlp(x)
+        torch.testing.assert_close(compiled(x), plain)
+        with constant_weights():
+            torch.testing.assert_close(compiled(x), plain)
+            torch.testing.assert_close(compiled(x), plain)
+        mlp.up.weight.mul_(2)
+        torch.testing.assert_close(compiled(x), mlp(x))
+
+
+def test_other_memory_at_the_same_place_is_another_weight() -> None:
+    x = torch.randn(50, 64)
+    with constant_weights(), torch.inference_mode():
+        for _ in range(20):
+            weight = torch.randn(48, 64)
+            torch.testing.assert_close(linear(x, weight, None), F.linear(x, weight))
+            del weight
+
+
+def test_a_kept_bias_follows_the_size_and_goes_with_its_table() -> None:
+    table = torch.randn(2, 5, 5)
+    for size in ((6, 6), (9, 4), (7, 5), (4, 9), (6, 6)):
+        query, key, value = torch.randn(3, 1, *size, 2, 4)
+        with reference():
+            plain = neighborhood_attention(query, key, value, table, kernel=3)
+        torch.testing.assert_close(neighborhood_attention(query, key, value, table, kernel=3), plain)
+        assert len(kept._of_table[table][1]) <= 3
+    key = next(each for each in kept._of_table.data if each() is table)
+    del table
+    assert key not in kept._of_table.data
+
+
+def test_points_that_are_given_out_may_be_written_to() -> None:
+    points = SamplingPoints(8, 1, 1, 3, -1.0, "dat_pp")
+    query = torch.randn(1, 6, 6, 8)
+    with torch.inference_mode():
+        before = points(query)
+        points.reference(points.offsets(query)).zero_()
+        assert torch.equal(points(query), before)
+
+
+def test_what_inference_kept_is_of_use_in_training() -> None:
+    frozen = torch.randn(2, 5, 5)
+    query = torch.randn(1, 6, 6, 2, 4)
+    with torch.inference_mode():
+        neighborhood_attention(query, query, query, frozen, kernel=3)
+        kept_points = reference_points(6, 6, "dat_pp", like=query)
+    assert not kept_points.is_inference()
+    trained = query.clone().requires_grad_()
+    neighborhood_attention(trained, trained, trained, frozen, kernel=3).sum().backward()
+    assert cast("Tensor", trained.grad).abs().sum() > 0
+    offsets = torch.zeros(1, 6, 6, 2, requires_grad=True)
+    ((kept_points + offsets) * kept_points).sum().backward()
+    assert torch.equal(cast("Tensor", offsets.grad)[0], kept_points)
