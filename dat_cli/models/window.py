@@ -15,6 +15,8 @@ from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.relative import relative_bias
 
+_SPARE = 1.2  # cells of a padded map, for each of the map, up to which they are all multiplied
+
 
 class WindowAttention(Observable):
     """Multi-head self-attention in non-overlapping M x M windows, (B, H, W, C) -> (B, H, W, C).
@@ -44,11 +46,12 @@ class WindowAttention(Observable):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         below, right = -height % self.window, -width % self.window
-        if below or right:  # what is padding is not multiplied
+        if (height + below) * (width + right) > _SPARE * height * width:  # what is padding is not multiplied
             qkv = self._cut(project_padded(self.qkv, x, below, right))
             return self.proj(self._join(self._attend(qkv, (height, width)))[:, :height, :width])
         # C channels are moved instead of 3 C, and heads stay where they are.
-        return self._join(self.proj(self._attend(self.qkv(self._cut(x)), (height, width))))
+        x = F.pad(x, (0, 0, 0, right, 0, below)) if below or right else x
+        return self._join(self.proj(self._attend(self.qkv(self._cut(x)), (height, width))))[:, :height, :width]
 
     def _cut(self, x: Tensor) -> Tensor:
         """Windows of the rolled map, (B, H, W, C) -> (B, H / M, W / M, M M, C)."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.ops.circumstances import is_compiled, is_exported, is_transformed
+from dat_cli.ops.circumstances import is_compiled, is_exported
 from dat_cli.ops.setting import is_reference
 
 
@@ -76,29 +76,9 @@ def _corners(y: Tensor, x: Tensor, height: int, width: int) -> Iterator[tuple[Te
 
 def _sample(maps: Tensor, at: Tensor) -> Tensor:
     """(B, C, H, W) at (x, y) of (B, M, N, 2)."""
-    copies = _copies(maps, at)
-    if copies == 1:
-        return _grid_sample(maps, at)
-    maps = maps[:, None].expand(-1, copies, -1, -1, -1).flatten(0, 1)
-    sampled = _grid_sample(maps, at.unflatten(1, (copies, -1)).flatten(0, 1))
-    return sampled.unflatten(0, (-1, copies)).transpose(1, 2).flatten(2, 3)
-
-
-def _grid_sample(maps: Tensor, at: Tensor) -> Tensor:
     if is_exported():  # other tools know it by this name
         return F.grid_sample(maps, at, align_corners=True)
     return torch.grid_sampler_2d(maps, at, 0, 0, True)  # on a GPU the other is cuDNN's, and strange to the compiler
-
-
-def _copies(maps: Tensor, at: Tensor) -> int:
-    """How often to copy a few small maps with many positions: on CPUs no two threads sample the same one."""
-    if not at.is_cpu or is_exported() or is_compiled() or is_transformed():
-        return 1
-    wanted = -(-torch.get_num_threads() // max(1, len(maps)))
-    rows = at.shape[1]
-    if at.shape[1:3].numel() < 8 * wanted * maps.shape[2:].numel():
-        return 1
-    return next((copies for copies in range(wanted, rows + 1) if rows % copies == 0), 1)
 
 
 # On CPUs the compiler takes sampling apart into gathers of single numbers, which are five times slower.

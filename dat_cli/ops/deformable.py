@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.attention import SCORES, attend_over, attention, attention_weights
 from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
-from dat_cli.ops.position_bias import Grid, deformable_bias, position_bias
+from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias
 from dat_cli.ops.recompute import recomputed
 from dat_cli.ops.setting import is_reference
 
@@ -102,12 +102,20 @@ class _Pairs(NamedTuple):
 
 
 def _in_parts(attend: Callable[[_Pairs], Tensor], most: int, whole: _Pairs) -> Tensor:
-    """Attend with at most so many pairs at once: to some images, or to some groups of one, or from some of its rows."""
+    """Attend with at most so many pairs at once: to some images, or to some groups of one, or from some of its rows.
+
+    On a CPU from a row for each thread at least.
+    """
     batch, height = whole.query.shape[:2]
-    ways = ((0, batch, whole.images), (-2, whole.key_points.shape[1], whole.groups), (1, height, whole.rows))
-    for axis, length, cut in ways:
-        if whole.number > most and length > 1:
-            size = max(1, most * length // whole.number)
+    threads = torch.get_num_threads() if whole.query.is_cpu else 1
+    ways = (
+        (0, batch, 1, whole.images),
+        (-2, whole.key_points.shape[1], 1, whole.groups),
+        (1, height, threads, whole.rows),
+    )
+    for axis, length, least, cut in ways:
+        if whole.number > most and length > least:
+            size = max(least, most * length // whole.number)
             return torch.cat([_in_parts(attend, most, part) for part in cut(size)], axis)
     return attend(whole)
 
@@ -132,12 +140,37 @@ def _attend_twice(pairs: _Pairs) -> Tensor:
 
 
 def _attend_in_place(pairs: _Pairs) -> Tensor:
-    bias = deformable_bias(*pairs[3:])
-    queries, keys, values = (x.transpose(1, 2) for x in (pairs.query.flatten(1, 2), pairs.key, pairs.value))
-    attended = values.new_empty(queries.shape)
-    for query, key, value, scores, out in zip(queries, keys, values, bias, attended, strict=True):
-        attend_over(query, key, value, scores, out)
-    return attended.transpose(1, 2).reshape(pairs.query.shape)
+    query, key, value, table, query_points, key_points = pairs
+    shares = _shares(len(query) * key_points.shape[1], query.shape[1])
+    if shares > 1:
+        return _attend_by_rows(pairs, shares)
+    bias = deformable_bias(table, query_points, key_points)
+    queries, keys, values = (x.transpose(1, 2) for x in (query.flatten(1, 2), key, value))
+    attended = value.new_empty(queries.shape)
+    for q, k, v, scores, out in zip(queries, keys, values, bias, attended, strict=True):
+        attend_over(q, k, v, scores, out)
+    return attended.transpose(1, 2).reshape(query.shape)
+
+
+def _shares(maps: int, rows: int) -> int:
+    """In how many parts to sample so many maps' rows: on CPUs no two threads sample the same map."""
+    wanted = -(-torch.get_num_threads() // max(1, maps))
+    return next((shares for shares in range(wanted, rows + 1) if rows % shares == 0), 1)
+
+
+def _attend_by_rows(pairs: _Pairs, shares: int) -> Tensor:
+    """The same of each group alone and from some of the rows, as the bias is sampled: put together it would be copied."""
+    query, key, value, table, (y, x), key_points = pairs
+    bias = bias_by_rows(table, (y.unflatten(0, (shares, -1)), x), key_points)  # (B, G, P, h / G, M / P, N)
+    groups = key_points.shape[1]
+    queries = query.unflatten(1, (shares, -1)).flatten(2, 3).unflatten(3, (groups, -1)).permute(0, 3, 1, 4, 2, 5)
+    keys, values = (each.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4) for each in (key, value))
+    attended = value.new_empty(queries.shape)  # (B, G, P, h / G, M / P, d)
+    for of_image in zip(queries, keys, values, bias, attended, strict=True):
+        for by_rows, k, v, bias_by_row, into in zip(*of_image, strict=True):
+            for q, scores, out in zip(by_rows, bias_by_row, into, strict=True):
+                attend_over(q, k, v, scores, out)
+    return attended.permute(0, 2, 4, 1, 3, 5).reshape(query.shape)
 
 
 def _over_maps(attend: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

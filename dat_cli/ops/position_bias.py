@@ -47,13 +47,30 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     """
     if is_compiled() and is_on_gpu(table) and not is_reference():
         return gathered_bias(table, query_points, key_points)[0]
+    y, x = query_points
+    return bias_by_rows(table, (y[None], x), key_points)[:, :, 0].flatten(1, 2)
+
+
+def bias_by_rows(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
+    """The same for parts of the grid's rows, each of which a thread may sample.
+
+    Args:
+        table: (h, 2 H0 - 1, 2 W0 - 1).
+        query_points: y (P, H / P) and x (W,).
+        key_points: (B, G, N, 2).
+
+    Returns:
+        (B, G, P, h / G, H W / P, N).
+    """
     batch, groups = key_points.shape[:2]
-    keys = (key_points / 2).flatten(0, 1)  # (B G, N, 2)
-    y, x = ((at / 2)[:, None] - axis[:, None] for at, axis in zip(query_points, keys.unbind(-1), strict=True))
-    tables = table.to(keys.dtype).unflatten(0, (groups, -1)).expand(batch, -1, -1, -1, -1)
+    of_keys = ((key_points / 2).flatten(0, 1)[:, None, None]).unbind(-1)  # (B G, 1, 1, N) each
+    y, x = ((at / 2)[..., None] - axis for at, axis in zip(query_points, of_keys, strict=True))
+    x = x.expand(-1, y.shape[1], -1, -1)
+    tables = table.to(key_points.dtype).unflatten(0, (groups, -1))[None, :, None]
+    tables = tables.expand(batch, -1, y.shape[1], -1, -1, -1).flatten(0, 2)
     # Of each axis alone: what all pairs have is written once, and not computed with.
-    bias = bilinear_sample(tables.flatten(0, 1), y[:, :, None], x[:, None]).flatten(2, 3)  # (B G, h / G, H W, N)
-    return bias.unflatten(0, (batch, groups)).flatten(1, 2)
+    bias = bilinear_sample(tables, y.flatten(0, 1)[:, :, None], x.flatten(0, 1)[:, None])  # (B G P, h / G, H / P, W, N)
+    return bias.flatten(2, 3).unflatten(0, (batch, groups, y.shape[1]))
 
 
 def gathered_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,7 +36,7 @@ def one_pair(layer: nn.Module, query: Tensor, keys: Tensor, bias: Tensor) -> Ten
 
 
 @pytest.mark.parametrize("shifted", [False, True])
-@pytest.mark.parametrize("size", [(8, 8), (6, 9), (2, 3)])
+@pytest.mark.parametrize("size", [(8, 8), (8, 11), (11, 12), (6, 9), (2, 3)])
 def test_windows_see_zeros_below_and_right_of_the_map(size: tuple[int, int], shifted: bool) -> None:
     window, heads = 4, 2
     layer = filled(WindowAttention(8, heads, window, shifted=shifted))

@@ -1,4 +1,4 @@
-"""What only inference in float32 on a CPU does: parts that fit a cache, results that are kept, maps that are copied."""
+"""What only inference in float32 on a CPU does: parts that fit a cache, and rows that are shared among threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from dat_cli.ops import reference
-from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
@@ -63,14 +62,19 @@ def test_attention_in_patches_takes_the_bias_of_each_kind(
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("rows", [7, 30, 64])
-@pytest.mark.parametrize("maps", [1, 3, 6])
-def test_threads_that_share_a_map_sample_the_same(maps: int, rows: int) -> None:
-    of, y, x = torch.randn(maps, 2, 3, 4), *(torch.rand(maps, rows, 40) * 3 - 1.5 for _ in range(2))
+@pytest.mark.parametrize("most", [1, 2**20])
+@pytest.mark.parametrize("rows", [3, 7, 30])
+@pytest.mark.parametrize(("batch", "groups"), [(1, 1), (1, 2), (2, 1), (3, 2)])
+def test_threads_that_share_a_map_see_the_same(
+    batch: int, groups: int, rows: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.deformable.SCORES", most)
+    query, key, value = torch.randn(batch, rows, 5, 4, 8), torch.randn(batch, 7, 4, 8), torch.randn(batch, 7, 4, 8)
+    table, positions = torch.randn(4, 11, 9), torch.rand(batch, groups, 7, 2) * 3 - 1.5
+    arguments = (query, key, value, table, query_points(rows, 5, "dat_pp", like=positions), positions)
     with reference():
-        plain = bilinear_sample(of, y, x)
-    sampled = bilinear_sample(of, y, x)
-    torch.testing.assert_close(sampled, plain)
+        plain = deformable_attention(*arguments)
+    torch.testing.assert_close(deformable_attention(*arguments), plain)
 
 
 def test_the_compiler_is_told_what_the_operators_give() -> None:
