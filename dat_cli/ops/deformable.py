@@ -159,7 +159,7 @@ def _shares(maps: int, rows: int) -> int:
 
 
 def _attend_by_rows(pairs: _Pairs, shares: int) -> Tensor:
-    """The same of each group alone and from some of the rows, as the bias is sampled: put together it would be copied."""
+    """The same of each group alone and some of the rows, as the bias is sampled: put together it would be copied."""
     query, key, value, table, (y, x), key_points = pairs
     bias = bias_by_rows(table, (y.unflatten(0, (shares, -1)), x), key_points)  # (B, G, P, h / G, M / P, N)
     groups = key_points.shape[1]
