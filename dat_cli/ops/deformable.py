@@ -20,6 +20,8 @@ from dat_cli.ops.setting import is_reference
 # in each head of DAT's third stage.
 _PAIRS = 2**26
 
+_WORTH = 2**16  # Pairs for whose bias another thread is worth while.
+
 _ALIGNED = 16  # A GPU's attention first copies a bias whose rows do not begin at multiples of so many numbers.
 
 
@@ -141,7 +143,7 @@ def _attend_twice(pairs: _Pairs) -> Tensor:
 
 def _attend_in_place(pairs: _Pairs) -> Tensor:
     query, key, value, table, query_points, key_points = pairs
-    shares = _shares(len(query) * key_points.shape[1], query.shape[1])
+    shares = _shares(pairs)
     if shares > 1:
         return _attend_by_rows(pairs, shares)
     bias = deformable_bias(table, query_points, key_points)
@@ -152,10 +154,11 @@ def _attend_in_place(pairs: _Pairs) -> Tensor:
     return attended.transpose(1, 2).reshape(query.shape)
 
 
-def _shares(maps: int, rows: int) -> int:
-    """In how many parts to sample so many maps' rows: on CPUs no two threads sample the same map."""
-    wanted = -(-torch.get_num_threads() // max(1, maps))
-    return next((shares for shares in range(wanted, rows + 1) if rows % shares == 0), 1)
+def _shares(pairs: _Pairs) -> int:
+    """In how many parts to sample the rows: no two threads sample the same map, and each group of an image has one."""
+    rows, maps = pairs.query.shape[1], pairs.key_points.shape[:2].numel()
+    wanted = min(-(-torch.get_num_threads() // max(1, maps)), pairs.number // _WORTH, rows)
+    return next((shares for shares in range(max(1, wanted), rows + 1) if rows % shares == 0), 1)
 
 
 def _attend_by_rows(pairs: _Pairs, shares: int) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import dat_cli.models  # noqa: F401 - declares all operators
 from dat_cli.ops import reference
 from dat_cli.ops.deformable import deformable_attention
 from dat_cli.ops.neighborhood import neighborhood_attention
@@ -69,6 +70,7 @@ def test_threads_that_share_a_map_see_the_same(
     batch: int, groups: int, rows: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dat_cli.ops.deformable.SCORES", most)
+    monkeypatch.setattr("dat_cli.ops.deformable._WORTH", 1)
     query, key, value = torch.randn(batch, rows, 5, 4, 8), torch.randn(batch, 7, 4, 8), torch.randn(batch, 7, 4, 8)
     table, positions = torch.randn(4, 11, 9), torch.rand(batch, groups, 7, 2) * 3 - 1.5
     arguments = (query, key, value, table, query_points(rows, 5, "dat_pp", like=positions), positions)
