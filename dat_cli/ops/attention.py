@@ -9,8 +9,8 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 from dat_cli.ops.circumstances import is_exported, is_transformed
 from dat_cli.ops.setting import is_reference
 
-SCORES = 2**19
-"""Scores that ``attend_over`` is best given on a CPU: 2 MiB, which stay in the cache from step to step."""
+SCORES = 2**18
+"""Scores that ``attend_over`` is best given on a CPU for each thread: 1 MiB, which stays in its cache between steps."""
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

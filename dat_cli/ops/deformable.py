@@ -186,7 +186,8 @@ def _attention_in_cache(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor, y: Tensor, x: Tensor, key_points: Tensor
 ) -> Tensor:
     """The bias and what is added to it stay in the processor's cache."""
-    return _in_parts(_attend_in_place, SCORES, _Pairs(query, key, value, table, (y, x), key_points)).contiguous()
+    most = SCORES * torch.get_num_threads()
+    return _in_parts(_attend_in_place, most, _Pairs(query, key, value, table, (y, x), key_points)).contiguous()
 
 
 _attention_in_graph = torch.library.custom_op(

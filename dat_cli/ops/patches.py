@@ -52,7 +52,7 @@ def _attention_in_cache(query: Tensor, key: Tensor, value: Tensor, bias: Tensor,
             attend_over(q, k, v, of_patch, out)
         return attended.unflatten(0, patches)
     attended = attended.view(heads, number, queries, -1)
-    size = max(1, SCORES // (queries * key.shape[2]))
+    size = max(1, SCORES * torch.get_num_threads() // (queries * key.shape[2]))
     by_head = (x.unbind(1) for x in (query, key, value, bias))
     for *of_head, by_kind, into in zip(*by_head, attended, strict=True):
         parts = (x.split(size) for x in (*of_head, kinds, into))
