@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -12,15 +13,13 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.attention import SCORES, attend_over, attention, attention_weights
 from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
-from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias
+from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias, row_parts
 from dat_cli.ops.recompute import recomputed
 from dat_cli.ops.setting import is_reference
 
 # Pairs of query and key that may stand in memory at once, 256 MiB in float32: an image of 2048 x 1024 has 67 million
 # in each head of DAT's third stage.
 _PAIRS = 2**26
-
-_WORTH = 2**16  # Pairs for whose bias another thread is worth while.
 
 _ALIGNED = 16  # A GPU's attention first copies a bias whose rows do not begin at multiples of so many numbers.
 
@@ -103,22 +102,18 @@ class _Pairs(NamedTuple):
         return (self._replace(query=query, query_points=(at, x)) for query, at in parts)
 
 
-def _in_parts(attend: Callable[[_Pairs], Tensor], most: int, whole: _Pairs) -> Tensor:
+def _in_parts(attend: Callable[[_Pairs], Tensor], most: int, whole: _Pairs, least: int = 1) -> Tensor:
     """Attend with at most so many pairs at once: to some images, or to some groups of one, or from some of its rows.
 
-    On a CPU from a row for each thread at least.
+    But from so many rows at least.
     """
     batch, height = whole.query.shape[:2]
-    threads = torch.get_num_threads() if whole.query.is_cpu else 1
-    ways = (
-        (0, batch, 1, whole.images),
-        (-2, whole.key_points.shape[1], 1, whole.groups),
-        (1, height, threads, whole.rows),
-    )
-    for axis, length, least, cut in ways:
-        if whole.number > most and length > least:
-            size = max(least, most * length // whole.number)
-            return torch.cat([_in_parts(attend, most, part) for part in cut(size)], axis)
+    groups = whole.key_points.shape[1]
+    ways = ((0, batch, 1, whole.images), (-2, groups, 1, whole.groups), (1, height, least, whole.rows))
+    for axis, length, fewest, cut in ways:
+        if whole.number > most and length > fewest:
+            size = max(fewest, most * length // whole.number)
+            return torch.cat([_in_parts(attend, most, part, least) for part in cut(size)], axis)
     return attend(whole)
 
 
@@ -142,37 +137,19 @@ def _attend_twice(pairs: _Pairs) -> Tensor:
 
 
 def _attend_in_place(pairs: _Pairs) -> Tensor:
-    query, key, value, table, query_points, key_points = pairs
-    shares = _shares(pairs)
-    if shares > 1:
-        return _attend_by_rows(pairs, shares)
-    bias = deformable_bias(table, query_points, key_points)
-    queries, keys, values = (x.transpose(1, 2) for x in (query.flatten(1, 2), key, value))
-    attended = value.new_empty(queries.shape)
-    for q, k, v, scores, out in zip(queries, keys, values, bias, attended, strict=True):
-        attend_over(q, k, v, scores, out)
-    return attended.transpose(1, 2).reshape(query.shape)
-
-
-def _shares(pairs: _Pairs) -> int:
-    """In how many parts to sample the rows: no two threads sample the same map, and each group of an image has one."""
-    rows, maps = pairs.query.shape[1], pairs.key_points.shape[:2].numel()
-    wanted = min(-(-torch.get_num_threads() // max(1, maps)), pairs.number // _WORTH, rows)
-    return next((shares for shares in range(max(1, wanted), rows + 1) if rows % shares == 0), 1)
-
-
-def _attend_by_rows(pairs: _Pairs, shares: int) -> Tensor:
-    """The same of each group alone and some of the rows, as the bias is sampled: put together it would be copied."""
+    """By images, groups, and parts of the rows, as the bias is sampled: put together it would be copied."""
     query, key, value, table, (y, x), key_points = pairs
-    bias = bias_by_rows(table, (y.unflatten(0, (shares, -1)), x), key_points)  # (B, G, P, h / G, M / P, N)
-    groups = key_points.shape[1]
-    queries = query.unflatten(1, (shares, -1)).flatten(2, 3).unflatten(3, (groups, -1)).permute(0, 3, 1, 4, 2, 5)
+    parts = row_parts(len(table), (y, x), key_points)
+    bias = bias_by_rows(table, (y.unflatten(0, (parts, -1)), x), key_points)  # (B, G, P, h / G, M / P, N)
+    if parts == 1:  # all groups at once
+        bias = bias.flatten(1, 3)[:, None, None]
+    groups = bias.shape[1]
+    queries = query.unflatten(1, (parts, -1)).flatten(2, 3).unflatten(3, (groups, -1)).permute(0, 3, 1, 4, 2, 5)
     keys, values = (each.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4) for each in (key, value))
     attended = value.new_empty(queries.shape)  # (B, G, P, h / G, M / P, d)
-    for of_image in zip(queries, keys, values, bias, attended, strict=True):
-        for by_rows, k, v, bias_by_row, into in zip(*of_image, strict=True):
-            for q, scores, out in zip(by_rows, bias_by_row, into, strict=True):
-                attend_over(q, k, v, scores, out)
+    for part in product(*map(range, bias.shape[:3])):
+        group = part[:2]
+        attend_over(queries[part], keys[group], values[group], bias[part], attended[part])
     return attended.permute(0, 2, 4, 1, 3, 5).reshape(query.shape)
 
 
@@ -186,8 +163,9 @@ def _attention_in_cache(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor, y: Tensor, x: Tensor, key_points: Tensor
 ) -> Tensor:
     """The bias and what is added to it stay in the processor's cache."""
-    most = SCORES * torch.get_num_threads()
-    return _in_parts(_attend_in_place, most, _Pairs(query, key, value, table, (y, x), key_points)).contiguous()
+    threads = torch.get_num_threads()
+    whole = _Pairs(query, key, value, table, (y, x), key_points)
+    return _in_parts(_attend_in_place, SCORES * threads, whole, least=threads).contiguous()
 
 
 _attention_in_graph = torch.library.custom_op(

@@ -10,7 +10,6 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import onednn
 from dat_cli.ops.circumstances import is_compiled, is_on_gpu
-from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.setting import is_reference
 
 # Up to this size the compiler makes one pass of a filter's cells and of all that stands around the convolution.
@@ -33,8 +32,8 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int =
     groups = x.shape[-1] // len(weight)
     bias = bias if bias is None or groups == 1 else bias.repeat(groups)
     if onednn.suits(x, weight, bias):
-        return _by_onednn(x, weight, bias, stride, padding, groups=groups)
-    weight = _filters(weight, groups)
+        return onednn.depthwise(x, weight, bias, stride, padding, groups=groups)
+    weight = onednn.all_filters(weight, groups)
     kernel = weight.shape[-1]
     same = stride == 1 and 2 * padding == kernel - 1
     if same and kernel <= _UNROLLED and is_compiled() and is_on_gpu(x) and not is_reference():
@@ -57,38 +56,9 @@ def add_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: 
     padding = weight.shape[-1] // 2
     if onednn.suits(x, weight, bias):
         # The sum is itself a convolution, whose filter has one more in its centre: one pass instead of three.
-        return _by_onednn(x, weight, bias, 1, padding, centre=1.0, gelu=gelu)
+        return onednn.depthwise(x, weight, bias, 1, padding, centre=1.0, gelu=gelu)
     x = x + depthwise_conv(x, weight, bias, padding=padding)
     return F.gelu(x) if gelu else x
-
-
-def _by_onednn(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    *,
-    groups: int = 1,
-    centre: float = 0.0,
-    gelu: bool = False,
-) -> Tensor:
-    if torch.compiler.is_compiling():
-        weight = _filters(weight, groups, centre)
-    else:
-        weight = kept_by_table(_filters_in_blocks, weight, groups, centre, beside=x)
-    return onednn.depthwise(x.permute(0, 3, 1, 2), weight, bias, stride, padding, gelu=gelu).permute(0, 2, 3, 1)
-
-
-def _filters(weight: Tensor, groups: int, centre: float = 0.0) -> Tensor:
-    """Those of all channels, with so much added to their centres: (C, 1, K, K) -> (G C, 1, K, K)."""
-    if centre:
-        weight = weight + F.pad(weight.new_full((1, 1), centre), [weight.shape[-1] // 2] * 4)
-    return torch.cat([weight] * groups) if groups > 1 else weight
-
-
-def _filters_in_blocks(weight: Tensor, groups: int, centre: float) -> Tensor:
-    return onednn.in_blocks(_filters(weight, groups, centre))
 
 
 def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:

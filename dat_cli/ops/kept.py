@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -26,23 +27,29 @@ _of_table: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 # Of weights that are constant, by where they stand, with themselves, so that nothing else can come to stand there.
 _of_constant: dict[Hashable, tuple[Tensor, dict[Hashable, Any]]] | None = None
+_blocks = 0  # in which they are
+_lock = Lock()
 
 
 @contextmanager
 def constant_weights() -> Iterator[None]:
-    """Inference inside the ``with`` block may take weights for what they were when they were first seen there.
+    """Inference inside the ``with`` block may take parameters for what they were when they were first seen there.
 
     On x86 CPUs linear layers then keep their weights as oneDNN wants them, in as much memory again, and small tables
-    are not compared with what they were. Whoever changes a weight inside gets results of the old one. It holds for
-    all threads of the process, and ends with the outermost block.
+    are not compared with what they were. Whoever changes a weight inside gets results of the old one in inference.
+    It holds for all threads of the process. What was seen stays in memory until the last block that was entered in
+    any of them is left.
     """
-    global _of_constant
-    before = _of_constant
-    _of_constant = {} if before is None else before
+    global _of_constant, _blocks
+    with _lock:
+        _blocks += 1
+        _of_constant = {} if _of_constant is None else _of_constant
     try:
         yield
     finally:
-        _of_constant = before
+        with _lock:
+            _blocks -= 1
+            _of_constant = _of_constant if _blocks else None
 
 
 def kept_by_size(compute: Callable[..., Result], *sizes: Hashable, like: Tensor) -> Result:
@@ -72,24 +79,34 @@ def kept_by_table(compute: Callable[..., Result], table: Tensor, *sizes: Hashabl
     if torch.compiler.is_compiling() or not is_plain_inference(table, beside):
         return compute(table, *sizes)
     constant = _of_constant
-    results = _of_same_entries(table) if constant is None else _of_same_place(table, constant)
+    if constant is None or not isinstance(table, nn.Parameter):
+        entries, results = _of_table.get(table, (None, {}))
+        if entries is None or not torch.equal(entries, table):
+            results = {}
+            _of_table[table] = table.detach().clone(), results
+    else:
+        results = _of_same_place(table, constant)
     call = (compute, *sizes)
-    if call not in results:
-        if len(results) >= _SIZES:
-            results.pop(next(iter(results)), None)
-        results[call] = compute(table, *sizes)
-    return cast("Result", results[call])
+    result = results.get(call)
+    if result is None:
+        result = compute(table, *sizes)
+        with _lock:
+            for oldest in list(results)[: len(results) - _SIZES + 1]:
+                del results[oldest]
+            results[call] = result
+    return cast("Result", result)
 
 
 def kept_of_constant(compute: Callable[[Tensor], Tensor], weight: Tensor) -> Tensor:
-    """``compute(weight)``, from the last time, where weights are constant; else the weight as it is."""
+    """``compute(weight)``, from the last time, of a constant parameter; else the weight as it is."""
     constant = _of_constant
-    if constant is None:
+    if constant is None or not isinstance(weight, nn.Parameter):
         return weight
     results = _of_same_place(weight, constant)
-    if compute not in results:
-        results[compute] = compute(weight)
-    return cast("Tensor", results[compute])
+    result = results.get(compute)
+    if result is None:
+        result = results[compute] = compute(weight)
+    return cast("Tensor", result)
 
 
 def bytes_beside(weights: Iterable[Tensor]) -> int:
@@ -99,19 +116,12 @@ def bytes_beside(weights: Iterable[Tensor]) -> int:
     return sum(each.numel() * each.element_size() for each in tree_leaves(kept) if isinstance(each, Tensor))
 
 
-def _of_same_entries(table: Tensor) -> dict[Hashable, Any]:
-    entries, results = _of_table.get(table, (None, {}))
-    if entries is None or not torch.equal(entries, table):
-        results = {}
-        _of_table[table] = table.detach().clone(), results
-    return results
-
-
 def _of_same_place(weight: Tensor, constant: dict[Hashable, tuple[Tensor, dict[Hashable, Any]]]) -> dict[Hashable, Any]:
     place = _place(weight)
-    if place not in constant:
-        constant[place] = (weight.detach(), {})
-    return constant[place][1]
+    known = constant.get(place)
+    if known is None:
+        known = constant.setdefault(place, (weight.detach(), {}))
+    return known[1]
 
 
 def _place(weight: Tensor) -> Hashable:

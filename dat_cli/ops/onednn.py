@@ -9,9 +9,10 @@ import platform
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.circumstances import are_plain, is_exported, is_transformed, wants_gradients
-from dat_cli.ops.kept import kept_of_constant
+from dat_cli.ops.kept import kept_by_table, kept_of_constant
 from dat_cli.ops.setting import is_reference
 
 _IS_HERE = (
@@ -33,7 +34,7 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = Fa
     """
     if not _IS_HERE or is_reference() or not are_plain(x, weight, bias) or torch.is_autocast_enabled("cpu"):
         return False
-    if is_exported() or is_transformed():
+    if is_exported() or is_transformed() or not weight.numel():
         return False
     if torch.compiler.is_compiling():
         return not wants_gradients(x, weight, bias)  # the compiler derives what it compiles itself
@@ -48,24 +49,51 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False
 
 
 def depthwise(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, *, gelu: bool = False
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    *,
+    groups: int = 1,
+    centre: float = 0.0,
+    gelu: bool = False,
 ) -> Tensor:
-    """A depthwise convolution, and its GELU if wanted: (B, C, H, W) -> (B, C, H', W').
+    """A depthwise convolution, and its GELU if wanted: (B, H, W, G C) -> (B, H', W', G C).
 
     Args:
         x: The maps.
-        weight: (C, 1, K, K), or what ``in_blocks`` made of it.
-        bias: (C,) or None.
+        weight: (C, 1, K, K).
+        bias: (G C,) or None.
         stride: Step in both directions.
         padding: Zeros around the map.
+        groups: G, groups of channels with the same filters.
+        centre: Added to the centre of each filter.
         gelu: Whether it is wanted.
     """
-    around = ([padding] * 2, [stride] * 2, [1, 1], x.shape[1])
-    return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *around, "gelu" if gelu else "none", [], "none")
+    convolve = _depthwise_in_graph if torch.compiler.is_compiling() else _depthwise
+    return convolve(x, weight, bias, stride, padding, groups, centre, gelu)
 
 
-def in_blocks(weight: Tensor) -> Tensor:
-    """The filters of a depthwise convolution as oneDNN wants them: else it would rearrange them in each call."""
+def all_filters(weight: Tensor, groups: int, centre: float = 0.0) -> Tensor:
+    """Those of all channels, with so much added to their centres: (C, 1, K, K) -> (G C, 1, K, K)."""
+    if centre:
+        weight = weight + F.pad(weight.new_full((1, 1), centre), [weight.shape[-1] // 2] * 4)
+    return torch.cat([weight] * groups) if groups > 1 else weight
+
+
+def _depthwise(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, groups: int, centre: float, gelu: bool
+) -> Tensor:
+    filters = kept_by_table(_in_blocks, weight, groups, centre, beside=x)
+    around = ([padding] * 2, [stride] * 2, [1, 1], x.shape[-1], "gelu" if gelu else "none")
+    maps = torch.ops.mkldnn._convolution_pointwise(x.permute(0, 3, 1, 2), filters, bias, *around, [], "none")
+    return maps.permute(0, 2, 3, 1)
+
+
+def _in_blocks(weight: Tensor, groups: int, centre: float) -> Tensor:
+    """The filters as oneDNN wants them: else it would rearrange them in each call."""
+    weight = all_filters(weight, groups, centre)
     return torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), [0, 0], [1, 1], [1, 1], len(weight))
 
 
@@ -86,3 +114,19 @@ _linear_in_graph = torch.library.custom_op(
 @_linear_in_graph.register_fake
 def _product(x: Tensor, weight: Tensor, _bias: Tensor | None, _gelu: bool) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+# The compiler may give a single image a stride in which oneDNN does not see that its channels are last.
+_depthwise_in_graph = torch.library.custom_op(
+    "dat_cli::depthwise",
+    lambda *arguments: _depthwise(*arguments).contiguous(),
+    mutates_args=(),
+    schema="(Tensor x, Tensor weight, Tensor? bias, int stride, int padding, int groups, float centre, bool gelu)"
+    " -> Tensor",
+)
+
+
+@_depthwise_in_graph.register_fake
+def _convolved(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: int, padding: int, *_: object) -> Tensor:
+    height, width = ((size + 2 * padding - weight.shape[-1]) // stride + 1 for size in x.shape[1:3])
+    return x.new_empty(len(x), height, width, x.shape[3])

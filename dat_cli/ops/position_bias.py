@@ -19,6 +19,8 @@ from dat_cli.ops.circumstances import (
 )
 from dat_cli.ops.setting import is_reference
 
+_WORTH = 2**16  # pairs for whose bias another thread is worth while
+
 Grid = tuple[Tensor, Tensor]
 """Points of a grid: y (H,) of its rows and x (W,) of its columns."""
 
@@ -48,7 +50,18 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     if is_compiled() and is_on_gpu(table) and not is_reference():
         return gathered_bias(table, query_points, key_points)[0]
     y, x = query_points
-    return bias_by_rows(table, (y[None], x), key_points)[:, :, 0].flatten(1, 2)
+    parts = 1 if is_exported() or is_compiled() or is_transformed() else row_parts(len(table), query_points, key_points)
+    bias = bias_by_rows(table, (y.unflatten(0, (parts, -1)), x), key_points)
+    return bias.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def row_parts(heads: int, query_points: Grid, key_points: Tensor) -> int:
+    """Into how many parts to cut the rows: on CPUs no two threads sample the same map, of which each group has one."""
+    rows, keys = len(query_points[0]), key_points.shape[2]
+    maps = max(1, key_points.shape[:2].numel())
+    pairs = key_points.shape[0] * heads * rows * len(query_points[1]) * keys
+    wanted = min(-(-torch.get_num_threads() // maps), pairs // _WORTH) if key_points.is_cpu else 1
+    return next((parts for parts in range(wanted, 2 * wanted + 1) if parts and rows % parts == 0), 1)
 
 
 def bias_by_rows(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:

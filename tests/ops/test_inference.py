@@ -70,13 +70,14 @@ def test_threads_that_share_a_map_see_the_same(
     batch: int, groups: int, rows: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dat_cli.ops.deformable.SCORES", most)
-    monkeypatch.setattr("dat_cli.ops.deformable._WORTH", 1)
+    monkeypatch.setattr("dat_cli.ops.position_bias._WORTH", 1)
     query, key, value = torch.randn(batch, rows, 5, 4, 8), torch.randn(batch, 7, 4, 8), torch.randn(batch, 7, 4, 8)
     table, positions = torch.randn(4, 11, 9), torch.rand(batch, groups, 7, 2) * 3 - 1.5
     arguments = (query, key, value, table, query_points(rows, 5, "dat_pp", like=positions), positions)
     with reference():
         plain = deformable_attention(*arguments)
     torch.testing.assert_close(deformable_attention(*arguments), plain)
+    torch.testing.assert_close(deformable_attention(*(query.requires_grad_(), *arguments[1:])), plain)  # another path
 
 
 def test_the_compiler_is_told_what_the_operators_give() -> None:
@@ -96,6 +97,8 @@ def test_the_compiler_is_told_what_the_operators_give() -> None:
         (operators.neighborhood_attention, (*torch.randn(3, 1, 9, 9, 4, 8), torch.randn(4, 9, 9), 5)),
         (operators.sample, (maps, at)),
         (operators.linear, (torch.randn(2, 3, 8), torch.randn(5, 8), None, True)),
+        (operators.depthwise, (torch.randn(1, 9, 7, 32), torch.randn(16, 1, 5, 5), None, 2, 2, 2, 0.0, False)),
+        (operators.depthwise, (torch.randn(2, 9, 7, 16), torch.randn(16, 1, 3, 3), torch.ones(16), 1, 1, 1, 1.0, True)),
     ):
         checks = ("test_schema", "test_faketensor")
         assert set(torch.library.opcheck(operator.default, arguments, test_utils=checks).values()) == {"SUCCESS"}

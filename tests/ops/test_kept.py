@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
@@ -112,15 +114,62 @@ def test_constant_weights_end_with_an_error() -> None:
 
 
 def test_a_weight_that_learns_is_never_constant() -> None:
-    mlp, x = Mlp(16, depthwise=True), torch.randn(2, 5, 5, 16)
+    mlp, x = Mlp(16, depthwise=True), torch.randn(2, 5, 5, 16, requires_grad=True)
     optimizer = torch.optim.SGD(mlp.parameters(), lr=0.5)
     with constant_weights():
         for _ in range(3):
             learned = mlp(x)
             with reference():
-                torch.testing.assert_close(learned, mlp(x))
-            learned.square().mean().backward()
+                plain = mlp(x)
+            torch.testing.assert_close(learned, plain)
+            wanted = (x, *mlp.parameters())
+            of_learned, of_plain = (torch.autograd.grad(y.square().mean(), wanted) for y in (learned, plain))
+            torch.testing.assert_close(of_learned, of_plain)
+            for parameter, gradient in zip(mlp.parameters(), of_plain[1:], strict=True):
+                parameter.grad = gradient
             optimizer.step()
+
+
+def test_weights_are_constant_until_the_last_block_is_left() -> None:
+    first, second = constant_weights(), constant_weights()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert kept._of_constant is not None
+    second.__exit__(None, None, None)
+    assert kept._of_constant is None
+
+
+def test_threads_may_keep_at_once() -> None:
+    table = nn.Parameter(torch.randn(4))
+
+    def keep(number: int) -> list[Tensor]:
+        return [kept.kept_by_table(torch.mul, table, (number + i) % 5, beside=table) for i in range(3000)]
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with constant_weights(), torch.no_grad(), ThreadPoolExecutor(4) as threads:
+            of_threads = list(threads.map(keep, range(4)))
+    finally:
+        sys.setswitchinterval(before)
+    for number, results in enumerate(of_threads):
+        assert all(torch.equal(each, table * ((number + i) % 5)) for i, each in enumerate(results))
+
+
+@pytest.mark.parametrize("size", [(0, 8), (8, 0)])
+def test_a_layer_without_weights_is_no_error(size: tuple[int, int]) -> None:
+    layer, x = Linear(*size), torch.randn(3, size[0])
+    with constant_weights():
+        torch.testing.assert_close(*_both(lambda: cast("Tensor", layer(x))))
+
+
+def test_what_is_computed_is_no_constant() -> None:
+    layer = nn.utils.parametrizations.weight_norm(Linear(8, 8))
+    with constant_weights(), torch.no_grad():
+        for _ in range(3):
+            layer(torch.randn(2, 8))
+        assert not kept._of_constant
 
 
 def test_what_is_compiled_may_have_constant_weights() -> None:
@@ -140,7 +189,9 @@ def test_other_memory_at_the_same_place_is_another_weight() -> None:
     x = torch.randn(50, 64)
     with constant_weights(), torch.inference_mode():
         for _ in range(20):
-            weight = torch.randn(48, 64)
+            weight = nn.Parameter(torch.randn(48, 64))
+            torch.testing.assert_close(linear(x, weight, None), F.linear(x, weight))
+            weight.data = torch.randn(48, 64)
             torch.testing.assert_close(linear(x, weight, None), F.linear(x, weight))
             del weight
 
