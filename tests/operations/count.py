@@ -16,7 +16,8 @@ import platform
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -40,6 +41,7 @@ MARGIN = 0.03
 
 Shape: TypeAlias = Sequence[int]
 
+_THREADS = 2  # whose number decides into how many parts work is divided
 _IMAGES = 2  # one image would take shortcuts that a batch does not
 
 
@@ -72,8 +74,8 @@ def count(name: str, task: str) -> Counts:
     network = create_model(name).train(task == "training")
     images, labels = torch.rand(_IMAGES, 3, 224, 224), torch.arange(_IMAGES)
     call = partial(_train if task == "training" else _infer, network, images, labels)
-    # As in prediction; in training they are not.
-    with reference(False), constant_weights():
+    # Weights as in prediction; in training they are not constant.
+    with reference(False), constant_weights(), _threads(_THREADS):
         call()  # what is computed once and kept is no part of a call
         network.zero_grad(set_to_none=True)
         return count_call(call)
@@ -212,6 +214,16 @@ def _is_dense(tensor: object) -> bool:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _infer(network: nn.Module, images: Tensor, _labels: Tensor) -> None:
