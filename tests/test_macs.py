@@ -53,9 +53,8 @@ def test_a_whole_network_at_its_nominal_size() -> None:
 
 @SHALLOW
 def test_every_kind_of_block_at_odd_sizes(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "dat_cli.models.window._SPARE", 1.0
-    )  # a little padding is multiplied for speed; it does not count
+    # A little padding is multiplied for speed; it does not count.
+    monkeypatch.setattr("dat_cli.models.window._SPARE", 1.0)
     for height, width in ((33, 47), (250, 383)):
         macs = count_macs(variant, height=height, width=width, num_classes=7)
         assert macs == _counted_by_torch(variant, height, width, num_classes=7), (height, width)

@@ -91,8 +91,8 @@ def kept_by_table(compute: Callable[..., Result], table: Tensor, *sizes: Hashabl
     if result is None:
         result = compute(table, *sizes)
         with _lock:
-            for oldest in list(results)[: len(results) - _SIZES + 1]:
-                del results[oldest]
+            while len(results) >= _SIZES:
+                del results[next(iter(results))]  # the oldest
             results[call] = result
     return cast("Result", result)
 

@@ -238,7 +238,7 @@ def test_the_bias_cell_by_cell_is_the_sampled_one(generation: Generation) -> Non
 def test_what_the_compiler_makes_of_calls_of_their_own_gives_the_same() -> None:
     # For inference: the default backend has rules of its own for oneDNN's functions and for sampling.
     x, weight, filters = torch.randn(1, 6, 6, 8), torch.randn(8, 8), torch.randn(8, 1, 3, 3)
-    shared = torch.randn(4, 1, 5, 5)
+    weight, filters, shared = weight / 3, filters / 3, torch.randn(4, 1, 5, 5) / 5
 
     def compute(x: Tensor, weight: Tensor, filters: Tensor) -> Tensor:
         x = depthwise_conv(x + 1, shared, None, padding=2)
@@ -247,7 +247,7 @@ def test_what_the_compiler_makes_of_calls_of_their_own_gives_the_same() -> None:
 
     with torch.no_grad():
         compiled = torch.compile(compute, fullgraph=True)(x, weight, filters)
-        torch.testing.assert_close(compiled, compute(x, weight, filters), rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(compiled, compute(x, weight, filters))
 
 
 def test_reference_points_are_those_of_each_generation() -> None:
