@@ -6,18 +6,17 @@ convolutions see the same memory as a channels-last (B, C, H, W).
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.errors import ModelError
+from dat_cli.ops.convolution import convolution
 from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv
 from dat_cli.ops.linear import linear, linear_gelu
+from dat_cli.ops.parts import by_parts
 from dat_cli.ops.recompute import recomputed_on_gpu
-
-
-def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a convolution to a (B, H, W, C) map: (B, H', W', C')."""
-    return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def project_padded(layer: nn.Linear, x: Tensor, below: int, right: int) -> Tensor:
@@ -48,6 +47,18 @@ class Linear(nn.Linear):
         return (linear_gelu if gelu else linear)(x, self.weight, self.bias)
 
 
+class Conv(nn.Conv2d):
+    """A convolution that mixes channels, (B, H, W, C) -> (B, H', W', C'), in the fastest way that the machine has."""
+
+    def __init__(
+        self, dim: int, out_dim: int, kernel: int, stride: int, padding: int = 0, *, bias: bool = True
+    ) -> None:
+        super().__init__(dim, out_dim, kernel, stride, padding, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolution(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+
+
 class DepthwiseConv(nn.Conv2d):
     """One filter for each channel, (B, H, W, G C) -> (B, H', W', G C); G groups of channels have the same filters."""
 
@@ -69,12 +80,14 @@ class DepthwiseResidual(DepthwiseConv):
         return add_depthwise_conv(x, self.weight, self.bias, gelu=gelu)
 
 
+def is_unseen(layer: nn.Module) -> bool:
+    """Whether nobody has put another in a layer's place, around it, or a hook on it, who counts on what it is given."""
+    return type(layer) in (Linear, DepthwiseResidual) and not (layer._forward_hooks or layer._forward_pre_hooks)
+
+
 def gelu_of(layer: nn.Module, x: Tensor) -> Tensor:
     """The GELU of what a layer gives, in one call if the layer is ours."""
-    # Who has put another in its place, around it, or a hook behind it means what it gives without the GELU.
-    if type(layer) in (Linear, DepthwiseResidual) and not layer._forward_hooks:
-        return layer(x, gelu=True)
-    return F.gelu(layer(x))
+    return layer(x, gelu=True) if is_unseen(layer) else F.gelu(layer(x))
 
 
 class DropPath(nn.Module):
@@ -105,11 +118,11 @@ class PatchStem(nn.Module):
 
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_chans, dim, 4, stride=4)
+        self.conv = Conv(in_chans, dim, 4, stride=4)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.norm(self.conv(image).permute(0, 2, 3, 1))
+        return self.norm(self.conv(image.permute(0, 2, 3, 1)))
 
 
 class ConvStem(nn.Module):
@@ -117,14 +130,14 @@ class ConvStem(nn.Module):
 
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_chans, dim // 2, 3, stride=2, padding=1)
+        self.conv = Conv(in_chans, dim // 2, 3, stride=2, padding=1)
         self.norm = nn.LayerNorm(dim // 2)
-        self.conv2 = nn.Conv2d(dim // 2, dim, 3, stride=2, padding=1)
+        self.conv2 = Conv(dim // 2, dim, 3, stride=2, padding=1)
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.norm(self.conv(image).permute(0, 2, 3, 1))
-        return self.norm2(convolve(self.conv2, F.gelu(x)))
+        x = self.norm(self.conv(image.permute(0, 2, 3, 1)))
+        return self.norm2(self.conv2(F.gelu(x)))
 
 
 class Downsample(nn.Module):
@@ -139,11 +152,11 @@ class Downsample(nn.Module):
     def __init__(self, dim: int, out_dim: int, *, overlapping: bool) -> None:
         super().__init__()
         kernel, padding = (3, 1) if overlapping else (2, 0)
-        self.conv = nn.Conv2d(dim, out_dim, kernel, stride=2, padding=padding, bias=False)
+        self.conv = Conv(dim, out_dim, kernel, stride=2, padding=padding, bias=False)
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(convolve(self.conv, x))
+        return self.norm(self.conv(x))
 
 
 class Mlp(nn.Module):
@@ -164,6 +177,11 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.depthwise is None:
             return self.down(gelu_of(self.up, x))
-        convolution = self.depthwise
+        if not all(is_unseen(layer) for layer in self.children()):
+            return self._convolved(x)
+        return by_parts(self._convolved, x, self.up.weight, self.down.weight, width=len(self.up.weight))
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        convolution = cast("nn.Module", self.depthwise)
         # Of the hidden map before and after the convolution and after the GELU, one is kept instead of three.
         return recomputed_on_gpu(lambda hidden: self.down(gelu_of(convolution, hidden)), self.up(x))

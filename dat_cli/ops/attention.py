@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
@@ -58,3 +60,21 @@ def attend_over(query: Tensor, key: Tensor, value: Tensor, scores: Tensor, out: 
     torch.baddbmm(scores, query, key.transpose(1, 2), alpha=query.shape[-1] ** -0.5, out=scores)
     torch.softmax(scores, dim=-1, out=scores)
     torch.bmm(scores, value, out=out)
+
+
+def attend_each(query: Tensor, key: Tensor, value: Tensor, scores: Iterable[Tensor]) -> Tensor:
+    """The same for one of a batch after another.
+
+    Args:
+        query: (B, n, M, d).
+        key: (B, n, N, d).
+        value: (B, n, N, d).
+        scores: Of each, (n, M, N).
+
+    Returns:
+        (B, n, M, d).
+    """
+    attended = value.new_empty(query.shape)
+    for each in zip(query.unbind(), key.unbind(), value.unbind(), scores, attended.unbind(), strict=True):
+        attend_over(*each)
+    return attended

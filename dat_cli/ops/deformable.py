@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.ops.attention import SCORES, attend_over, attention, attention_weights
+from dat_cli.ops.attention import SCORES, attend_each, attend_over, attention, attention_weights
 from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
 from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias, row_parts
 from dat_cli.ops.recompute import recomputed
@@ -137,12 +137,13 @@ def _attend_twice(pairs: _Pairs) -> Tensor:
 
 
 def _attend_in_place(pairs: _Pairs) -> Tensor:
-    """By images, groups, and parts of the rows, as the bias is sampled: put together it would be copied."""
-    query, key, value, table, (y, x), key_points = pairs
-    parts = row_parts(len(table), (y, x), key_points)
-    bias = bias_by_rows(table, (y.unflatten(0, (parts, -1)), x), key_points)  # (B, G, P, h / G, M / P, N)
-    if parts == 1:  # all groups at once
-        bias = bias.flatten(1, 3)[:, None, None]
+    """By images or, where the bias is sampled so, by groups and parts of the rows: put together it would be copied."""
+    query, key, value, table, query_points, key_points = pairs
+    parts = row_parts(len(table), query_points, key_points)
+    bias = bias_by_rows(table, query_points, key_points, parts)  # (B, G, P, h / G, M / P, N)
+    if parts == 1:
+        by_image = bias.flatten(1, 3).unbind()
+        return _over_maps(attend_each, query, key, value, by_image)
     groups = bias.shape[1]
     queries = query.unflatten(1, (parts, -1)).flatten(2, 3).unflatten(3, (groups, -1)).permute(0, 3, 1, 4, 2, 5)
     keys, values = (each.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4) for each in (key, value))
@@ -153,7 +154,7 @@ def _attend_in_place(pairs: _Pairs) -> Tensor:
     return attended.permute(0, 2, 4, 1, 3, 5).reshape(query.shape)
 
 
-def _over_maps(attend: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+def _over_maps(attend: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, bias: object) -> Tensor:
     """(B, H, W, h, d), and keys and values (B, N, h, d), for what takes (B, h, ..., d)."""
     queries, keys, values = (x.transpose(1, 2) for x in (query.flatten(1, 2), key, value))
     return attend(queries, keys, values, bias).transpose(1, 2).reshape(query.shape)

@@ -30,10 +30,10 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int =
         (B, H', W', G C).
     """
     groups = x.shape[-1] // len(weight)
-    bias = bias if bias is None or groups == 1 else bias.repeat(groups)
     if onednn.suits(x, weight, bias):
         return onednn.depthwise(x, weight, bias, stride, padding, groups=groups)
     weight = onednn.all_filters(weight, groups)
+    bias = bias if bias is None or groups == 1 else bias.repeat(groups)
     kernel = weight.shape[-1]
     same = stride == 1 and 2 * padding == kernel - 1
     if same and kernel <= _UNROLLED and is_compiled() and is_on_gpu(x) and not is_reference():

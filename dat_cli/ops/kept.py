@@ -86,27 +86,15 @@ def kept_by_table(compute: Callable[..., Result], table: Tensor, *sizes: Hashabl
             _of_table[table] = table.detach().clone(), results
     else:
         results = _of_same_place(table, constant)
-    call = (compute, *sizes)
-    result = results.get(call)
-    if result is None:
-        result = compute(table, *sizes)
-        with _lock:
-            while len(results) >= _SIZES:
-                del results[next(iter(results))]  # the oldest
-            results[call] = result
-    return cast("Result", result)
+    return _from_last_time(results, compute, table, *sizes)
 
 
-def kept_of_constant(compute: Callable[[Tensor], Tensor], weight: Tensor) -> Tensor:
-    """``compute(weight)``, from the last time, of a constant parameter; else the weight as it is."""
+def kept_of_constant(compute: Callable[..., Tensor], weight: Tensor, *sizes: Hashable) -> Tensor:
+    """``compute(weight, *sizes)``, from the last time, of a constant parameter; else the weight as it is."""
     constant = _of_constant
     if constant is None or not isinstance(weight, nn.Parameter):
         return weight
-    results = _of_same_place(weight, constant)
-    result = results.get(compute)
-    if result is None:
-        result = results[compute] = compute(weight)
-    return cast("Tensor", result)
+    return _from_last_time(_of_same_place(weight, constant), compute, weight, *sizes)
 
 
 def bytes_beside(weights: Iterable[Tensor]) -> int:
@@ -114,6 +102,20 @@ def bytes_beside(weights: Iterable[Tensor]) -> int:
     constant = _of_constant or {}
     kept = [result for each in weights for result in constant.get(_place(each), (each, {}))[1].values()]
     return sum(each.numel() * each.element_size() for each in tree_leaves(kept) if isinstance(each, Tensor))
+
+
+def _from_last_time(
+    results: dict[Hashable, Any], compute: Callable[..., Result], weight: Tensor, *sizes: Hashable
+) -> Result:
+    call = (compute, *sizes)
+    result = results.get(call)
+    if result is None:
+        result = compute(weight, *sizes)
+        with _lock:
+            while len(results) >= _SIZES:
+                del results[next(iter(results))]  # the oldest
+            results[call] = result
+    return cast("Result", result)
 
 
 def _of_same_place(weight: Tensor, constant: dict[Hashable, tuple[Tensor, dict[Hashable, Any]]]) -> dict[Hashable, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from dat_cli.ops.circumstances import is_compiled, is_plain_inference
 from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.local import attend_to_cells
-from dat_cli.ops.patches import patch_attention
+from dat_cli.ops.patches import map_attention, patch_attention
 from dat_cli.ops.setting import is_reference
 from dat_cli.ops.tiles import Tiles, cut_tiles, tile_bias
 
@@ -74,9 +74,8 @@ def _by_tile(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: i
     rows, columns = (Tiles.along(side, kernel) for side in size)
     bias, kinds = kept_by_table(tile_bias, table, rows, columns, *size, beside=query)
     if rows.number == columns.number == 1:  # all queries see the whole map, which lies there already
-        query, key, value = (x.flatten(1, 2).transpose(1, 2)[:, None] for x in (query, key, value))  # (B, 1, h, H W, d)
-        attended = patch_attention(query, key, value, bias, kinds)
-        return attended[:, 0].transpose(1, 2).unflatten(1, size)
+        query, key, value = (x.flatten(1, 2).transpose(1, 2) for x in (query, key, value))  # (B, h, H W, d)
+        return map_attention(query, key, value, bias).transpose(1, 2).unflatten(1, size)
     queries = cut_tiles(query, rows, columns, of_keys=False)  # (B, Ty Tx, h, T T', d)
     keys, values = (cut_tiles(x, rows, columns, of_keys=True) for x in (key, value))  # (B, Ty Tx, h, U U', d)
     attended = patch_attention(queries, keys, values, bias, kinds)

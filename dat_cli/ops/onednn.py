@@ -64,7 +64,7 @@ def depthwise(
     Args:
         x: The maps.
         weight: (C, 1, K, K).
-        bias: (G C,) or None.
+        bias: (C,) or None.
         stride: Step in both directions.
         padding: Zeros around the map.
         groups: G, groups of channels with the same filters.
@@ -73,6 +73,20 @@ def depthwise(
     """
     convolve = _depthwise_in_graph if torch.compiler.is_compiling() else _depthwise
     return convolve(x, weight, bias, stride, padding, groups, centre, gelu)
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """A convolution that gives channels last whatever it is given: (B, H, W, C) -> (B, H', W', C').
+
+    Args:
+        x: The maps.
+        weight: (C', C, K, K).
+        bias: (C',) or None.
+        stride: Step in both directions.
+        padding: Zeros around the map.
+    """
+    convolve = _convolution_in_graph if torch.compiler.is_compiling() else _convolution
+    return convolve(x, weight, bias, stride, padding)
 
 
 def all_filters(weight: Tensor, groups: int, centre: float = 0.0) -> Tensor:
@@ -86,6 +100,7 @@ def _depthwise(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, groups: int, centre: float, gelu: bool
 ) -> Tensor:
     filters = kept_by_table(_in_blocks, weight, groups, centre, beside=x)
+    bias = torch.cat([bias] * groups) if groups > 1 and bias is not None else bias
     around = ([padding] * 2, [stride] * 2, [1, 1], x.shape[-1], "gelu" if gelu else "none")
     maps = torch.ops.mkldnn._convolution_pointwise(x.permute(0, 3, 1, 2), filters, bias, *around, [], "none")
     return maps.permute(0, 2, 3, 1)
@@ -95,6 +110,20 @@ def _in_blocks(weight: Tensor, groups: int, centre: float) -> Tensor:
     """The filters as oneDNN wants them: else it would rearrange them in each call."""
     weight = all_filters(weight, groups, centre)
     return torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), [0, 0], [1, 1], [1, 1], len(weight))
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    filters = kept_of_constant(_for_maps, weight, stride, padding, x.shape[1], x.shape[2])
+    around = ([padding] * 2, [stride] * 2, [1, 1], 1, "none")
+    maps = torch.ops.mkldnn._convolution_pointwise(x.permute(0, 3, 1, 2), filters, bias, *around, [], "none")
+    return maps.permute(0, 2, 3, 1)
+
+
+def _for_maps(weight: Tensor, stride: int, padding: int, height: int, width: int) -> Tensor:
+    """The filters as oneDNN wants them for maps of this size, however many."""
+    reorder = torch.ops.aten.mkldnn_reorder_conv2d_weight  # torch._C._nn has it, too, but not all of it in its types
+    size = [1, weight.shape[1], height, width]
+    return reorder(weight.to_mkldnn(), [padding] * 2, [stride] * 2, [1, 1], 1, size)
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
@@ -126,7 +155,24 @@ _depthwise_in_graph = torch.library.custom_op(
 )
 
 
+_convolution_in_graph = torch.library.custom_op(
+    "dat_cli::convolution",
+    lambda *arguments: _convolution(*arguments).contiguous(),
+    mutates_args=(),
+    schema="(Tensor x, Tensor weight, Tensor? bias, int stride, int padding) -> Tensor",
+)
+
+
 @_depthwise_in_graph.register_fake
-def _convolved(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: int, padding: int, *_: object) -> Tensor:
+def _convolved_alone(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: int, padding: int, *_: object) -> Tensor:
+    return x.new_empty(len(x), *_sizes_after(x, weight, stride, padding), x.shape[3])
+
+
+@_convolution_in_graph.register_fake
+def _convolved(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    return x.new_empty(len(x), *_sizes_after(x, weight, stride, padding), len(weight))
+
+
+def _sizes_after(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
     height, width = ((size + 2 * padding - weight.shape[-1]) // stride + 1 for size in x.shape[1:3])
-    return x.new_empty(len(x), height, width, x.shape[3])
+    return height, width

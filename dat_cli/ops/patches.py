@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dat_cli.ops.attention import SCORES, attend_over, attention
+from dat_cli.ops.attention import SCORES, attend_each, attend_over, attention
 from dat_cli.ops.circumstances import is_plain_inference
 
 _HEADS = 2**16 - 1  # that a GPU's attention takes
@@ -42,23 +42,39 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
 
 def _attention_in_cache(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
     """A patch at a time, or a head of some patches, whichever is less often."""
-    patches = query.shape[:2]
-    query, key, value, kinds = query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), kinds.repeat(len(query))
-    number, heads, queries, _ = query.shape
-    attended = value.new_empty(number, heads, queries, value.shape[-1])
-    if number <= heads:
-        scores = (bias[kind].clone() for kind in kinds.tolist())
-        for q, k, v, of_patch, out in zip(query, key, value, scores, attended, strict=True):
-            attend_over(q, k, v, of_patch, out)
-        return attended.unflatten(0, patches)
-    attended = attended.view(heads, number, queries, -1)
-    size = max(1, SCORES * torch.get_num_threads() // (queries * key.shape[2]))
+    batch, number, heads, queries, _ = query.shape
+    patches = batch * number
+    query, key, value = query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1)
+    if patches <= heads:
+        scores = (bias[kind].clone() for kind in batch * kinds.tolist())
+        return attend_each(query, key, value, scores).unflatten(0, (batch, number))
+    kinds = kinds.repeat(batch) if batch > 1 else kinds
+    attended = value.new_empty(heads, patches, queries, value.shape[-1])
+    parts = -(-patches * queries * key.shape[2] // (SCORES * torch.get_num_threads()))
+    size = -(-patches // max(1, parts))
     by_head = (x.unbind(1) for x in (query, key, value, bias))
     for *of_head, by_kind, into in zip(*by_head, attended, strict=True):
-        parts = (x.split(size) for x in (*of_head, kinds, into))
-        for q, k, v, kind, out in zip(*parts, strict=True):
+        cut = (x.split(size) for x in (*of_head, kinds, into))
+        for q, k, v, kind, out in zip(*cut, strict=True):
             attend_over(q, k, v, by_kind.index_select(0, kind), out)
-    return attended.transpose(0, 1).unflatten(0, patches)
+    return attended.transpose(0, 1).unflatten(0, (batch, number))
+
+
+def map_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attend from all positions of each map to all, with the same bias.
+
+    Args:
+        query: (B, h, M, d).
+        key: (B, h, N, d).
+        value: (B, h, N, d).
+        bias: (1, h, M, N); -inf for pairs that are kept apart, but not for a whole row.
+
+    Returns:
+        (B, h, M, d).
+    """
+    if is_plain_inference(query, key, value, bias) and not torch.compiler.is_compiling():
+        return attend_each(query, key, value, (bias[0].clone() for _ in range(len(query))))
+    return attention(query, key, value, bias.to(query.dtype))
 
 
 # What is compiled would have memory of its own for each step.

@@ -49,9 +49,9 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     """
     if is_compiled() and is_on_gpu(table) and not is_reference():
         return gathered_bias(table, query_points, key_points)[0]
-    y, x = query_points
-    parts = 1 if is_exported() or is_compiled() or is_transformed() else row_parts(len(table), query_points, key_points)
-    bias = bias_by_rows(table, (y.unflatten(0, (parts, -1)), x), key_points)
+    eager = not (is_exported() or is_compiled() or is_transformed())
+    parts = row_parts(len(table), query_points, key_points) if eager else 1
+    bias = bias_by_rows(table, query_points, key_points, parts)
     return bias.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
@@ -64,26 +64,46 @@ def row_parts(heads: int, query_points: Grid, key_points: Tensor) -> int:
     return next((parts for parts in range(wanted, 2 * wanted + 1) if parts and rows % parts == 0), 1)
 
 
-def bias_by_rows(table: Tensor, query_points: Grid, key_points: Tensor) -> Tensor:
+def bias_by_rows(table: Tensor, query_points: Grid, key_points: Tensor, parts: int) -> Tensor:
     """The same for parts of the grid's rows, each of which a thread may sample.
 
     Args:
         table: (h, 2 H0 - 1, 2 W0 - 1).
-        query_points: y (P, H / P) and x (W,).
+        query_points: y (H,) and x (W,).
         key_points: (B, G, N, 2).
+        parts: P, divides H.
 
     Returns:
         (B, G, P, h / G, H W / P, N).
     """
     batch, groups = key_points.shape[:2]
-    of_keys = ((key_points / 2).flatten(0, 1)[:, None, None]).unbind(-1)  # (B G, 1, 1, N) each
-    y, x = ((at / 2)[..., None] - axis for at, axis in zip(query_points, of_keys, strict=True))
-    x = x.expand(-1, y.shape[1], -1, -1)
     tables = table.to(key_points.dtype).unflatten(0, (groups, -1))[None, :, None]
-    tables = tables.expand(batch, -1, y.shape[1], -1, -1, -1).flatten(0, 2)
-    # Of each axis alone: what all pairs have is written once, and not computed with.
-    bias = bilinear_sample(tables, y.flatten(0, 1)[:, :, None], x.flatten(0, 1)[:, None])  # (B G P, h / G, H / P, W, N)
-    return bias.flatten(2, 3).unflatten(0, (batch, groups, y.shape[1]))
+    tables = tables.expand(batch, -1, parts, -1, -1, -1).flatten(0, 2)
+    eager = not (is_exported() or torch.compiler.is_compiling() or is_transformed() or is_reference())
+    sample = _sample_pairs if eager and key_points.is_cpu else _sample_axes
+    return sample(tables, query_points, (key_points / 2).flatten(0, 1), parts).unflatten(0, (batch, groups, parts))
+
+
+def _sample_pairs(tables: Tensor, query_points: Grid, half_keys: Tensor, parts: int) -> Tensor:
+    """With a displacement as one complex number, so that a single subtraction writes them all as sampling wants them.
+
+    (B G P, h / G, ...), keys halved (B G, N, 2) -> (B G P, h / G, H W / P, N).
+    """
+    y, x = query_points
+    queries = torch.complex(y[:, None].expand(-1, len(x)), x.expand(len(y), -1)).view(parts, -1, 1) / 2
+    keys = torch.view_as_complex(half_keys.contiguous())[:, None, None]
+    at = torch.view_as_real(queries - keys).flatten(0, 1)  # (B G P, H W / P, N, 2)
+    return torch.grid_sampler_2d(tables.mT, at, 0, 0, True)  # (y, x) of a table is (x, y) of the one that is turned
+
+
+def _sample_axes(tables: Tensor, query_points: Grid, half_keys: Tensor, parts: int) -> Tensor:
+    """The same, for those who know no complex numbers: each axis alone, and put together for all pairs at the end."""
+    y, x = query_points
+    axes = zip((y.unflatten(0, (parts, -1)), x), half_keys[:, None, None].unbind(-1), strict=True)
+    y, x = ((at / 2)[..., None] - keys for at, keys in axes)  # (B G, P, H / P, N), (B G, 1, W, N)
+    x = x.expand(-1, parts, -1, -1)
+    sampled = bilinear_sample(tables, y.flatten(0, 1)[:, :, None], x.flatten(0, 1)[:, None])
+    return sampled.flatten(2, 3)  # (B G P, h / G, H / P, W, N) before
 
 
 def gathered_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
