@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the customary name
 
-import dat_cli.models  # noqa: F401 - declares all operators
-from dat_cli.ops import reference
+from dat_cli.models.layers import Conv, Mlp
+from dat_cli.ops import constant_weights, reference
 from dat_cli.ops.deformable import deformable_attention
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
@@ -80,6 +81,49 @@ def test_threads_that_share_a_map_see_the_same(
     torch.testing.assert_close(deformable_attention(*(query.requires_grad_(), *arguments[1:])), plain)  # another path
 
 
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 4, 0), (3, 2, 1), (2, 2, 0)])
+def test_convolutions_take_images_and_maps(kernel: int, stride: int, padding: int, batch: int) -> None:
+    layer, images = Conv(3, 8, kernel, stride, padding), torch.randn(batch, 3, 17, 12)
+    with constant_weights():
+        for size in ((17, 12), (16, 16), (17, 12)):
+            part = images[:, :, : size[0]].repeat(1, 1, 1, 2)[..., : size[1]]
+            plain = F.conv2d(part, layer.weight, layer.bias, stride, padding).permute(0, 2, 3, 1)
+            for given in (part.permute(0, 2, 3, 1), part.permute(0, 2, 3, 1).contiguous()):
+                with torch.inference_mode():
+                    found = layer(given)
+                torch.testing.assert_close(found, plain)
+                torch.testing.assert_close(layer(given), plain)  # another path
+                assert found.is_contiguous()
+
+
+def test_an_mlp_of_many_images_works_through_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    mlp, x = Mlp(8, depthwise=True), torch.randn(5, 6, 7, 8)
+    seen: list[int] = []
+    with reference():
+        plain = mlp(x)
+    monkeypatch.setattr("dat_cli.ops.parts._LARGE", 3 * 6 * 7 * 32)
+    monkeypatch.setattr("dat_cli.ops.parts._PART", 2 * 6 * 7 * 32)
+    compute = Mlp._convolved
+
+    def convolved(self: Mlp, part: Tensor) -> Tensor:
+        seen.append(len(part))
+        return compute(self, part)
+
+    monkeypatch.setattr(Mlp, "_convolved", convolved)
+    with torch.no_grad():
+        torch.testing.assert_close(mlp(x), plain)
+        assert seen == [2, 2, 1]
+        mlp(x[:3])
+        assert seen[3:] == [3]
+    mlp(x)
+    assert seen[4:] == [5]
+    mlp.up.register_forward_hook(lambda *_: None)  # who looks sees all images
+    with torch.no_grad():
+        mlp(x)
+    assert seen[5:] == [5]
+
+
 def test_the_compiler_is_told_what_the_operators_give() -> None:
     operators = torch.ops.dat_cli
     query, key, value = torch.randn(2, 6, 5, 6, 8), torch.randn(2, 7, 6, 8), torch.randn(2, 7, 6, 8)
@@ -97,6 +141,8 @@ def test_the_compiler_is_told_what_the_operators_give() -> None:
         (operators.neighborhood_attention, (*torch.randn(3, 1, 9, 9, 4, 8), torch.randn(4, 9, 9), 5)),
         (operators.sample, (maps, at)),
         (operators.linear, (torch.randn(2, 3, 8), torch.randn(5, 8), None, True)),
+        (operators.convolution, (torch.randn(2, 9, 7, 4), torch.randn(6, 4, 3, 3), torch.ones(6), 2, 1)),
+        (operators.convolution, (torch.randn(1, 8, 8, 3), torch.randn(6, 3, 4, 4), None, 4, 0)),
         (operators.depthwise, (torch.randn(1, 9, 7, 32), torch.randn(16, 1, 5, 5), None, 2, 2, 2, 0.0, False)),
         (operators.depthwise, (torch.randn(2, 9, 7, 16), torch.randn(16, 1, 3, 3), torch.ones(16), 1, 1, 1, 1.0, True)),
     ):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.models.deformable import SamplingPoints
-from dat_cli.models.layers import DepthwiseConv, DepthwiseResidual, Linear, Mlp
+from dat_cli.models.layers import Conv, DepthwiseConv, DepthwiseResidual, Linear, Mlp
 from dat_cli.ops import constant_weights, kept, onednn, reference
 from dat_cli.ops.linear import linear
 from dat_cli.ops.neighborhood import neighborhood_attention
@@ -62,7 +65,12 @@ def _product() -> Weighted:
     return layer.weight, lambda: cast("Tensor", layer(x))
 
 
-WEIGHTS = [_bias, _filters, _sum, _product]
+def _convolution() -> Weighted:
+    convolution, x = Conv(8, 16, 3, 2, 1), torch.randn(1, 6, 6, 8)
+    return convolution.weight, lambda: cast("Tensor", convolution(x))
+
+
+WEIGHTS = [_bias, _filters, _sum, _product, _convolution]
 
 
 @torch.inference_mode()
@@ -231,3 +239,26 @@ def test_what_inference_kept_is_of_use_in_training() -> None:
     offsets = torch.zeros(1, 6, 6, 2, requires_grad=True)
     ((kept_points + offsets) * kept_points).sum().backward()
     assert torch.equal(cast("Tensor", offsets.grad)[0], kept_points)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library has other ways")
+@pytest.mark.parametrize("constant", [True, False])
+def test_memory_that_was_freed_is_given_out_again(constant: bool) -> None:
+    script = """
+import resource, sys, torch
+from dat_cli.ops import constant_weights
+if sys.argv[1] == "True":
+    with constant_weights():
+        pass
+for _ in range(5):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    maps = [torch.ones(2**20) for _ in range(10)]  # 4 MiB each
+    del maps
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(constant)], capture_output=True, text=True, check=True, env=environment
+    )
+    assert (int(done.stdout) < 1000) == constant  # of 10,240 pages
