@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 
 ENOUGH = 0.5
-"""Seconds that one timing takes at least; quicker calls are repeated: the first one finds what others left in the caches."""
+"""Seconds that one timing takes at least; quicker calls are repeated: the first finds what others left in caches."""
 
 
 class Clock:
