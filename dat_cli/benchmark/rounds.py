@@ -11,7 +11,10 @@ from contextlib import contextmanager
 import torch
 
 ENOUGH = 0.5
-"""Seconds that one timing takes at least; quicker calls are repeated: the first finds what others left in caches."""
+"""Seconds that one timing takes at least; quicker calls are repeated.
+
+So the first call, which finds the data of other networks in the caches, hardly counts.
+"""
 
 
 class Clock:

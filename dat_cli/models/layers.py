@@ -19,6 +19,11 @@ from dat_cli.ops.parts import by_parts
 from dat_cli.ops.recompute import recomputed_on_gpu
 
 
+def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a convolution to a (B, H, W, C) map: (B, H', W', C')."""
+    return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
 def project_padded(layer: nn.Linear, x: Tensor, below: int, right: int) -> Tensor:
     """``layer`` of a map padded with zeros, without multiplying the zeros: (B, H, W, C) -> (B, H + below, ..., C')."""
     product = layer(x)
@@ -48,7 +53,7 @@ class Linear(nn.Linear):
 
 
 class Conv(nn.Conv2d):
-    """A convolution that mixes channels, (B, H, W, C) -> (B, H', W', C'), in the fastest way that the machine has."""
+    """A convolution that mixes channels, (B, C, H, W) -> (B, C', H', W'), in the fastest way that the machine has."""
 
     def __init__(
         self, dim: int, out_dim: int, kernel: int, stride: int, padding: int = 0, *, bias: bool = True
@@ -81,8 +86,13 @@ class DepthwiseResidual(DepthwiseConv):
 
 
 def is_unseen(layer: nn.Module) -> bool:
-    """Whether nobody has put another in a layer's place, around it, or a hook on it, who counts on what it is given."""
-    return type(layer) in (Linear, DepthwiseResidual) and not (layer._forward_hooks or layer._forward_pre_hooks)
+    """Whether a layer is ours, and nobody has a hook on it or on all modules, or another ``forward`` in its place."""
+    watched = layer._forward_hooks or layer._forward_pre_hooks or _has_global_hooks()
+    return type(layer) in (Linear, DepthwiseResidual) and not watched and "forward" not in layer.__dict__
+
+
+def _has_global_hooks() -> bool:
+    return bool(nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
 
 
 def gelu_of(layer: nn.Module, x: Tensor) -> Tensor:
@@ -122,7 +132,7 @@ class PatchStem(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.norm(self.conv(image.permute(0, 2, 3, 1)))
+        return self.norm(self.conv(image).permute(0, 2, 3, 1))
 
 
 class ConvStem(nn.Module):
@@ -136,8 +146,8 @@ class ConvStem(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.norm(self.conv(image.permute(0, 2, 3, 1)))
-        return self.norm2(self.conv2(F.gelu(x)))
+        x = self.norm(self.conv(image).permute(0, 2, 3, 1))
+        return self.norm2(convolve(self.conv2, F.gelu(x)))
 
 
 class Downsample(nn.Module):
@@ -156,7 +166,7 @@ class Downsample(nn.Module):
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x))
+        return self.norm(convolve(self.conv, x))
 
 
 class Mlp(nn.Module):
@@ -179,7 +189,7 @@ class Mlp(nn.Module):
             return self.down(gelu_of(self.up, x))
         if not all(is_unseen(layer) for layer in self.children()):
             return self._convolved(x)
-        return by_parts(self._convolved, x, self.up.weight, self.down.weight, width=len(self.up.weight))
+        return by_parts(self._convolved, x, *self.parameters(), width=len(self.up.weight))
 
     def _convolved(self, x: Tensor) -> Tensor:
         convolution = cast("nn.Module", self.depthwise)

@@ -1,4 +1,4 @@
-"""Convolution of (B, H, W, C) maps that mixes their channels, in the fastest way that the machine has."""
+"""Convolution that mixes channels, in the fastest way that the machine has."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1,
     """Convolve maps.
 
     Args:
-        x: (B, H, W, C); a view of (B, C, H, W) memory serves as well.
+        x: (B, C, H, W).
         weight: (C', C, K, K).
         bias: (C',) or None.
         stride: Step in both directions.
         padding: Zeros around the map.
 
     Returns:
-        (B, H', W', C').
+        (B, C', H', W').
     """
     if onednn.suits(x, weight, bias):
         return onednn.convolution(x, weight, bias, stride, padding)
-    return F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding).permute(0, 2, 3, 1)
+    return F.conv2d(x, weight, bias, stride, padding)

@@ -30,6 +30,8 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def linear_in_full(x: Tensor, weight: Tensor) -> Tensor:
     """The product x weight^T in float32 or finer, whatever autocast says: (..., C) -> (..., C')."""
+    if onednn.suits(x, weight, None):
+        return onednn.linear(x, weight, None)
     exact = torch.promote_types(x.dtype, torch.float32)
     x, weight = x.to(exact), weight.to(exact)
     if torch.is_autocast_enabled("cpu" if x.is_meta else x.device.type):  # it would turn a linear layer back

@@ -76,7 +76,7 @@ def depthwise(
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """A convolution that gives channels last whatever it is given: (B, H, W, C) -> (B, H', W', C').
+    """A convolution that gives its channels last in memory, however they were: (B, C, H, W) -> (B, C', H', W').
 
     Args:
         x: The maps.
@@ -101,9 +101,8 @@ def _depthwise(
 ) -> Tensor:
     filters = kept_by_table(_in_blocks, weight, groups, centre, beside=x)
     bias = torch.cat([bias] * groups) if groups > 1 and bias is not None else bias
-    around = ([padding] * 2, [stride] * 2, [1, 1], x.shape[-1], "gelu" if gelu else "none")
-    maps = torch.ops.mkldnn._convolution_pointwise(x.permute(0, 3, 1, 2), filters, bias, *around, [], "none")
-    return maps.permute(0, 2, 3, 1)
+    maps = x.permute(0, 3, 1, 2)
+    return _convolve(maps, filters, bias, stride, padding, x.shape[-1], gelu=gelu).permute(0, 2, 3, 1)
 
 
 def _in_blocks(weight: Tensor, groups: int, centre: float) -> Tensor:
@@ -113,14 +112,21 @@ def _in_blocks(weight: Tensor, groups: int, centre: float) -> Tensor:
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    filters = kept_of_constant(_for_maps, weight, stride, padding, x.shape[1], x.shape[2])
-    around = ([padding] * 2, [stride] * 2, [1, 1], 1, "none")
-    maps = torch.ops.mkldnn._convolution_pointwise(x.permute(0, 3, 1, 2), filters, bias, *around, [], "none")
-    return maps.permute(0, 2, 3, 1)
+    filters = kept_of_constant(_for_maps, weight, stride, padding, x.shape[2], x.shape[3])
+    if filters is weight:  # then the layout of the result is that of the maps
+        x = x.contiguous(memory_format=torch.channels_last)
+    return _convolve(x, filters, bias, stride, padding, 1)
+
+
+def _convolve(
+    x: Tensor, filters: Tensor, bias: Tensor | None, stride: int, padding: int, groups: int, *, gelu: bool = False
+) -> Tensor:
+    around = ([padding] * 2, [stride] * 2, [1, 1], groups, "gelu" if gelu else "none")
+    return torch.ops.mkldnn._convolution_pointwise(x, filters, bias, *around, [], "none")
 
 
 def _for_maps(weight: Tensor, stride: int, padding: int, height: int, width: int) -> Tensor:
-    """The filters as oneDNN wants them for maps of this size, however many."""
+    """The filters as oneDNN wants them for one map of this size; they served more of them as well."""
     reorder = torch.ops.aten.mkldnn_reorder_conv2d_weight  # torch._C._nn has it, too, but not all of it in its types
     size = [1, weight.shape[1], height, width]
     return reorder(weight.to_mkldnn(), [padding] * 2, [stride] * 2, [1, 1], 1, size)
@@ -153,11 +159,9 @@ _depthwise_in_graph = torch.library.custom_op(
     schema="(Tensor x, Tensor weight, Tensor? bias, int stride, int padding, int groups, float centre, bool gelu)"
     " -> Tensor",
 )
-
-
 _convolution_in_graph = torch.library.custom_op(
     "dat_cli::convolution",
-    lambda *arguments: _convolution(*arguments).contiguous(),
+    lambda *arguments: _convolution(*arguments).contiguous(memory_format=torch.channels_last),
     mutates_args=(),
     schema="(Tensor x, Tensor weight, Tensor? bias, int stride, int padding) -> Tensor",
 )
@@ -165,14 +169,16 @@ _convolution_in_graph = torch.library.custom_op(
 
 @_depthwise_in_graph.register_fake
 def _convolved_alone(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: int, padding: int, *_: object) -> Tensor:
-    return x.new_empty(len(x), *_sizes_after(x, weight, stride, padding), x.shape[3])
+    height, width = (_size_after(size, weight, stride, padding) for size in x.shape[1:3])
+    return x.new_empty(x.shape[0], height, width, x.shape[3])
 
 
 @_convolution_in_graph.register_fake
 def _convolved(x: Tensor, weight: Tensor, _bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    return x.new_empty(len(x), *_sizes_after(x, weight, stride, padding), len(weight))
+    height, width = (_size_after(size, weight, stride, padding) for size in x.shape[2:])
+    maps = x.new_empty(x.shape[0], weight.shape[0], height, width)
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _sizes_after(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
-    height, width = ((size + 2 * padding - weight.shape[-1]) // stride + 1 for size in x.shape[1:3])
-    return height, width
+def _size_after(size: int, weight: Tensor, stride: int, padding: int) -> int:
+    return (size + 2 * padding - weight.shape[-1]) // stride + 1

@@ -72,9 +72,13 @@ def map_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Te
     Returns:
         (B, h, M, d).
     """
-    if is_plain_inference(query, key, value, bias) and not torch.compiler.is_compiling():
-        return attend_each(query, key, value, (bias[0].clone() for _ in range(len(query))))
-    return attention(query, key, value, bias.to(query.dtype))
+    batch, heads = query.shape[:2]
+    if not is_plain_inference(query, key, value, bias) or torch.compiler.is_compiling():
+        return attention(query, key, value, bias.to(query.dtype))
+    if batch <= heads:
+        return attend_each(query, key, value, (bias[0].clone() for _ in range(batch)))
+    kinds = torch.zeros(1, dtype=torch.long)
+    return _attention_in_cache(query[:, None], key[:, None], value[:, None], bias, kinds)[:, 0]
 
 
 # What is compiled would have memory of its own for each step.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -81,20 +82,21 @@ def test_threads_that_share_a_map_see_the_same(
     torch.testing.assert_close(deformable_attention(*(query.requires_grad_(), *arguments[1:])), plain)  # another path
 
 
+@pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize("batch", [0, 1, 3])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 4, 0), (3, 2, 1), (2, 2, 0)])
-def test_convolutions_take_images_and_maps(kernel: int, stride: int, padding: int, batch: int) -> None:
-    layer, images = Conv(3, 8, kernel, stride, padding), torch.randn(batch, 3, 17, 12)
-    with constant_weights():
+def test_convolutions_give_channels_last(kernel: int, stride: int, padding: int, batch: int, constant: bool) -> None:
+    layer = Conv(3, 8, kernel, stride, padding)
+    with constant_weights() if constant else nullcontext():
         for size in ((17, 12), (16, 16), (17, 12)):
-            part = images[:, :, : size[0]].repeat(1, 1, 1, 2)[..., : size[1]]
-            plain = F.conv2d(part, layer.weight, layer.bias, stride, padding).permute(0, 2, 3, 1)
-            for given in (part.permute(0, 2, 3, 1), part.permute(0, 2, 3, 1).contiguous()):
+            images = torch.randn(batch, 3, *size)
+            plain = F.conv2d(images, layer.weight, layer.bias, stride, padding)
+            for given in (images, images.contiguous(memory_format=torch.channels_last)):
                 with torch.inference_mode():
                     found = layer(given)
                 torch.testing.assert_close(found, plain)
                 torch.testing.assert_close(layer(given), plain)  # another path
-                assert found.is_contiguous()
+                assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_an_mlp_of_many_images_works_through_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +143,8 @@ def test_the_compiler_is_told_what_the_operators_give() -> None:
         (operators.neighborhood_attention, (*torch.randn(3, 1, 9, 9, 4, 8), torch.randn(4, 9, 9), 5)),
         (operators.sample, (maps, at)),
         (operators.linear, (torch.randn(2, 3, 8), torch.randn(5, 8), None, True)),
-        (operators.convolution, (torch.randn(2, 9, 7, 4), torch.randn(6, 4, 3, 3), torch.ones(6), 2, 1)),
-        (operators.convolution, (torch.randn(1, 8, 8, 3), torch.randn(6, 3, 4, 4), None, 4, 0)),
+        (operators.convolution, (torch.randn(2, 4, 9, 7), torch.randn(6, 4, 3, 3), torch.ones(6), 2, 1)),
+        (operators.convolution, (torch.randn(1, 3, 8, 8), torch.randn(6, 3, 4, 4), None, 4, 0)),
         (operators.depthwise, (torch.randn(1, 9, 7, 32), torch.randn(16, 1, 5, 5), None, 2, 2, 2, 0.0, False)),
         (operators.depthwise, (torch.randn(2, 9, 7, 16), torch.randn(16, 1, 3, 3), torch.ones(16), 1, 1, 1, 1.0, True)),
     ):

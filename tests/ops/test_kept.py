@@ -66,7 +66,7 @@ def _product() -> Weighted:
 
 
 def _convolution() -> Weighted:
-    convolution, x = Conv(8, 16, 3, 2, 1), torch.randn(1, 6, 6, 8)
+    convolution, x = Conv(8, 16, 3, 2, 1), torch.randn(1, 8, 6, 6)
     return convolution.weight, lambda: cast("Tensor", convolution(x))
 
 
