@@ -86,13 +86,9 @@ class DepthwiseResidual(DepthwiseConv):
 
 
 def is_unseen(layer: nn.Module) -> bool:
-    """Whether a layer is ours, and nobody has a hook on it or on all modules, or another ``forward`` in its place."""
-    watched = layer._forward_hooks or layer._forward_pre_hooks or _has_global_hooks()
-    return type(layer) in (Linear, DepthwiseResidual) and not watched and "forward" not in layer.__dict__
-
-
-def _has_global_hooks() -> bool:
-    return bool(nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
+    """Whether a layer is ours, and nobody has a hook on it or another ``forward`` in its place."""
+    watched = layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__
+    return type(layer) in (Linear, DepthwiseResidual) and not watched
 
 
 def gelu_of(layer: nn.Module, x: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def _product() -> Weighted:
 
 
 def _convolution() -> Weighted:
-    convolution, x = Conv(8, 16, 3, 2, 1), torch.randn(1, 8, 6, 6)
+    convolution, x = Conv(4, 6, 3, 2, 1), torch.randn(1, 4, 6, 6)
     return convolution.weight, lambda: cast("Tensor", convolution(x))
 
 
@@ -242,23 +242,19 @@ def test_what_inference_kept_is_of_use_in_training() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library has other ways")
-@pytest.mark.parametrize("constant", [True, False])
-def test_memory_that_was_freed_is_given_out_again(constant: bool) -> None:
+def test_memory_that_was_freed_is_given_out_again() -> None:
     script = """
-import resource, sys, torch
+import resource, torch
 from dat_cli.ops import constant_weights
-if sys.argv[1] == "True":
-    with constant_weights():
-        pass
+with constant_weights():
+    pass
 for _ in range(5):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    maps = [torch.ones(2**20) for _ in range(10)]  # 4 MiB each
+    maps = [torch.ones(5 * 2**20) for _ in range(3)]  # 20 MiB each
     del maps
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     environment |= {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(constant)], capture_output=True, text=True, check=True, env=environment
-    )
-    assert (int(done.stdout) < 1000) == constant  # of 10,240 pages
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert int(done.stdout) < 1000  # of 15,360 pages
