@@ -93,6 +93,7 @@ def is_unseen(layer: nn.Module) -> bool:
 
 def gelu_of(layer: nn.Module, x: Tensor) -> Tensor:
     """The GELU of what a layer gives, in one call if the layer is ours."""
+    # Whoever looks at a layer or has changed it means what it gives without the GELU.
     return layer(x, gelu=True) if is_unseen(layer) else F.gelu(layer(x))
 
 

@@ -103,7 +103,7 @@ def _sample_axes(tables: Tensor, query_points: Grid, half_keys: Tensor, parts: i
     y, x = ((at / 2)[..., None] - keys for at, keys in axes)  # (B G, P, H / P, N), (B G, 1, W, N)
     x = x.expand(-1, parts, -1, -1)
     sampled = bilinear_sample(tables, y.flatten(0, 1)[:, :, None], x.flatten(0, 1)[:, None])
-    return sampled.flatten(2, 3)  # (B G P, h / G, H / P, W, N) before
+    return sampled.flatten(2, 3)  # from (B G P, h / G, H / P, W, N)
 
 
 def gathered_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
