@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.errors import ModelError
+from dat_cli.ops.circumstances import is_plain_inference
 from dat_cli.ops.convolution import convolution
 from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv
 from dat_cli.ops.linear import linear, linear_gelu
-from dat_cli.ops.parts import by_parts
+from dat_cli.ops.parts import by_parts, part_size
 from dat_cli.ops.recompute import recomputed_on_gpu
 
 
@@ -184,9 +185,10 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.depthwise is None:
             return self.down(gelu_of(self.up, x))
-        if not all(is_unseen(layer) for layer in self.children()):
-            return self._convolved(x)
-        return by_parts(self._convolved, x, *self.parameters(), width=len(self.up.weight))
+        size = part_size(x, self.up.out_features)
+        if size < len(x) and is_plain_inference(x, *self.parameters()) and all(map(is_unseen, self.children())):
+            return by_parts(self._convolved, x, size)
+        return self._convolved(x)
 
     def _convolved(self, x: Tensor) -> Tensor:
         convolution = cast("nn.Module", self.depthwise)

@@ -15,6 +15,7 @@ from dat_cli.ops.setting import is_reference
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 _NO_GPUS = ("cpu", "meta")
+_PLAIN = (Tensor, nn.Parameter)
 
 
 def is_exported() -> bool:
@@ -31,6 +32,21 @@ def is_transformed() -> bool:
     """Whether what is computed is derived in other ways than by a backward: vmap, jvp and their like."""
     return not torch.compiler.is_compiling() and (
         torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    )
+
+
+def is_exported_or_transformed() -> bool:
+    """Whether others will run what is computed, or derive it in ways of their own."""
+    # Asked some hundred times for an image, and therefore of each case no more than can be.
+    return is_exported() if torch.compiler.is_compiling() else is_traced_or_transformed()
+
+
+def is_traced_or_transformed() -> bool:
+    """The same where nothing is compiled."""
+    return (
+        torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
     )
 
 
@@ -51,14 +67,14 @@ def wants_gradients(*tensors: Tensor | None) -> bool:
 
 def are_plain(*tensors: Tensor | None) -> bool:
     """Whether these are tensors in float32 on the CPU, and not of a kind that computes in its own way."""
-    return all(
-        each is None or (type(each) in (Tensor, nn.Parameter) and each.dtype == torch.float32 and each.is_cpu)
-        for each in tensors
-    )
+    for each in tensors:  # a generator would take as long as all else here
+        if each is not None and not (type(each) in _PLAIN and each.dtype == torch.float32 and each.is_cpu):
+            return False
+    return True
 
 
 def is_plain_inference(*tensors: Tensor | None) -> bool:
     """Whether float32 is computed on the CPU and nobody derives it: functions without a backward may be called."""
-    if is_reference() or not are_plain(*tensors) or torch.is_autocast_enabled("cpu"):
+    if is_reference() or torch.is_autocast_enabled("cpu") or not are_plain(*tensors):
         return False
-    return not (wants_gradients(*tensors) or is_exported() or is_transformed())
+    return not (wants_gradients(*tensors) or is_exported_or_transformed())

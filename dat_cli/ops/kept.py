@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -103,35 +103,37 @@ def kept_of_constant(compute: Callable[..., Tensor], weight: Tensor, *sizes: Has
 
 def bytes_beside(weights: Iterable[Tensor]) -> int:
     """Memory of what is kept of weights because they are constant."""
-    constant = _of_constant or {}
-    kept = [result for each in weights for result in constant.get(_place(each), (each, {}))[1].values()]
-    return sum(each.numel() * each.element_size() for each in tree_leaves(kept) if isinstance(each, Tensor))
+    constant = _of_constant
+    return 0 if constant is None else sum(_bytes_beside(each, _of_same_place(each, constant)) for each in weights)
+
+
+def _bytes_beside(weight: Tensor, results: dict[Hashable, Any]) -> int:
+    tensors = [each for each in tree_leaves(list(results.values())) if isinstance(each, Tensor)]
+    # A packed matrix takes what it holds; of the megabytes that MKL reserves beside it writes nothing.
+    filled = [weight if each.is_mkldnn and weight.ndim == 2 else each for each in tensors]
+    return sum(each.numel() * each.element_size() for each in filled)
 
 
 def _from_last_time(
     results: dict[Hashable, Any], compute: Callable[..., Result], weight: Tensor, *sizes: Hashable
 ) -> Result:
     call = (compute, *sizes)
-    result = results.get(call)
+    result: Result | None = results.get(call)
     if result is None:
         result = compute(weight, *sizes)
         with _lock:
             while len(results) >= _SIZES:
                 del results[next(iter(results))]  # the oldest
             results[call] = result
-    return cast("Result", result)
+    return result
 
 
 def _of_same_place(weight: Tensor, constant: dict[Hashable, tuple[Tensor, dict[Hashable, Any]]]) -> dict[Hashable, Any]:
-    place = _place(weight)
+    place = (weight.data_ptr(), weight.shape, weight.stride())
     known = constant.get(place)
     if known is None:
         known = constant.setdefault(place, (weight.detach(), {}))
     return known[1]
-
-
-def _place(weight: Tensor) -> Hashable:
-    return weight.data_ptr(), weight.shape, weight.stride()
 
 
 @lru_cache(maxsize=1)

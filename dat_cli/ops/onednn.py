@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.ops.circumstances import are_plain, is_exported, is_transformed, wants_gradients
+from dat_cli.ops import mkl
+from dat_cli.ops.circumstances import are_plain, is_exported, is_traced_or_transformed, wants_gradients
 from dat_cli.ops.kept import kept_by_table, kept_of_constant
 from dat_cli.ops.setting import is_reference
 
@@ -34,10 +35,10 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = Fa
     """
     if not _IS_HERE or is_reference() or not are_plain(x, weight, bias) or torch.is_autocast_enabled("cpu"):
         return False
-    if is_exported() or is_transformed() or not weight.numel():
+    if torch.compiler.is_compiling():  # the compiler derives what it compiles itself
+        return bool(weight.numel()) and not (wants_gradients(x, weight, bias) or is_exported())
+    if not weight.numel() or is_traced_or_transformed():
         return False
-    if torch.compiler.is_compiling():
-        return not wants_gradients(x, weight, bias)  # the compiler derives what it compiles itself
     return torch._C._get_mkldnn_enabled() and (training or not wants_gradients(x, weight, bias))
 
 
@@ -133,6 +134,9 @@ def _for_maps(weight: Tensor, stride: int, padding: int, height: int, width: int
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    product = mkl.linear(x, weight, bias)
+    if product is not None:
+        return F.gelu(product) if gelu else product
     return _multiply(x, kept_of_constant(torch.ops.mkldnn._reorder_linear_weight, weight), bias, gelu=gelu)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -36,17 +37,25 @@ class Tiles(NamedTuple):
     @classmethod
     def along(cls, size: int, kernel: int) -> Tiles:
         """The division of least cost: pairs that are multiplied, and keys that are copied."""
-        best = cls(1, size, size, 0)
-        for queries in range(kernel // 2 + 1, size):
-            tiles = cls(-(-size // queries), queries, queries + kernel - 1, kernel // 2)
-            # Near the end neighbourhoods are shifted back, and must not begin before the last tile's keys.
-            if (tiles.number - 1) * queries - tiles.before <= size - kernel and tiles._cost < best._cost:
-                best = tiles
-        return best
+        return (_along if torch.compiler.is_compiling() else _along_again)(size, kernel)
 
     @property
-    def _cost(self) -> int:
+    def cost(self) -> int:
+        """That of the division, to be compared."""
         return self.number * self.keys * (self.queries + _COPY)
+
+
+def _along(size: int, kernel: int) -> Tiles:
+    best = Tiles(1, size, size, 0)
+    for queries in range(kernel // 2 + 1, size):
+        tiles = Tiles(-(-size // queries), queries, queries + kernel - 1, kernel // 2)
+        # Near the end neighbourhoods are shifted back, and must not begin before the last tile's keys.
+        if (tiles.number - 1) * queries - tiles.before <= size - kernel and tiles.cost < best.cost:
+            best = tiles
+    return best
+
+
+_along_again = lru_cache(_along)
 
 
 def cut_tiles(x: Tensor, rows: Tiles, columns: Tiles, *, of_keys: bool) -> Tensor:
