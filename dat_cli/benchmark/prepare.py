@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -138,13 +139,23 @@ def _make_ready(prepared: Prepared, warmup: int, device: torch.device) -> None:
         if compiled:
             log.info("%s is compiled", subject.network)
         call = _graphed(work.call) if conditions.compile == "reduce-overhead" else work.call
-        first = clock.seconds(call)
+        with _frozen(conditions, device):
+            first = clock.seconds(call)
         prepared.compile_s = first if compiled else None
         usual = [clock.seconds(call) for _ in range(max(warmup, 1))]
         prepared.call_bytes = call_bytes(call, device)
     prepared.calls = enough_calls(min(usual))
     prepared.kept_bytes = work.kept_bytes()
     prepared.call = call
+
+
+def _frozen(conditions: Conditions, device: torch.device) -> AbstractContextManager[object]:
+    """What is compiled for inference on a CPU takes weights for constant, as what is not compiled does."""
+    if conditions.compile == "false" or conditions.task != "inference" or device.type != "cpu":
+        return nullcontext()
+    from torch._inductor import config
+
+    return config.patch(freezing=True)
 
 
 def _graphed(call: Callable[[], None]) -> Callable[[], None]:

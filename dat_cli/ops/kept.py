@@ -90,15 +90,22 @@ def kept_by_table(compute: Callable[..., Result], table: Tensor, *sizes: Hashabl
             _of_table[table] = table.detach().clone(), results
     else:
         results = _of_same_place(table, constant)
-    return _from_last_time(results, compute, table, *sizes)
+    return _from_last_time(results, _SIZES, compute, table, *sizes)
 
 
-def kept_of_constant(compute: Callable[..., Tensor], weight: Tensor, *sizes: Hashable) -> Tensor:
-    """``compute(weight, *sizes)``, from the last time, of a constant parameter; else the weight as it is."""
+def kept_of_constant(compute: Callable[..., Tensor], weight: Tensor, *sizes: Hashable, most: int = _SIZES) -> Tensor:
+    """``compute(weight, *sizes)``, from the last time, of a constant parameter; else the weight as it is.
+
+    Args:
+        compute: A function.
+        weight: What it is computed from.
+        sizes: And these.
+        most: Results that are kept of this weight.
+    """
     constant = _of_constant
     if constant is None or not isinstance(weight, nn.Parameter):
         return weight
-    return _from_last_time(_of_same_place(weight, constant), compute, weight, *sizes)
+    return _from_last_time(_of_same_place(weight, constant), most, compute, weight, *sizes)
 
 
 def bytes_beside(weights: Iterable[Tensor]) -> int:
@@ -115,14 +122,14 @@ def _bytes_beside(weight: Tensor, results: dict[Hashable, Any]) -> int:
 
 
 def _from_last_time(
-    results: dict[Hashable, Any], compute: Callable[..., Result], weight: Tensor, *sizes: Hashable
+    results: dict[Hashable, Any], most: int, compute: Callable[..., Result], weight: Tensor, *sizes: Hashable
 ) -> Result:
     call = (compute, *sizes)
     result: Result | None = results.get(call)
     if result is None:
         result = compute(weight, *sizes)
         with _lock:
-            while len(results) >= _SIZES:
+            while len(results) >= most:
                 del results[next(iter(results))]  # the oldest
             results[call] = result
     return result

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import mkl
-from dat_cli.ops.circumstances import are_plain, is_exported, is_traced_or_transformed, wants_gradients
+from dat_cli.ops.circumstances import (
+    OF_INTEL,
+    are_plain,
+    is_exported,
+    is_frozen,
+    is_traced_or_transformed,
+    wants_gradients,
+)
 from dat_cli.ops.kept import kept_by_table, kept_of_constant
 from dat_cli.ops.setting import is_reference
 
@@ -36,7 +43,8 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = Fa
     if not _IS_HERE or is_reference() or not are_plain(x, weight, bias) or torch.is_autocast_enabled("cpu"):
         return False
     if torch.compiler.is_compiling():  # the compiler derives what it compiles itself
-        return bool(weight.numel()) and not (wants_gradients(x, weight, bias) or is_exported())
+        better = OF_INTEL and is_frozen() and (weight.ndim > 2 or mkl.are_few(x))  # in the compiler's own way
+        return bool(weight.numel()) and not (better or wants_gradients(x, weight, bias) or is_exported())
     if not weight.numel() or is_traced_or_transformed():
         return False
     return torch._C._get_mkldnn_enabled() and (training or not wants_gradients(x, weight, bias))
@@ -137,7 +145,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tenso
     product = mkl.linear(x, weight, bias)
     if product is not None:
         return F.gelu(product) if gelu else product
-    return _multiply(x, kept_of_constant(torch.ops.mkldnn._reorder_linear_weight, weight), bias, gelu=gelu)
+    return _multiply(x, kept_of_constant(torch.ops.mkldnn._reorder_linear_weight, weight, most=1), bias, gelu=gelu)
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool) -> Tensor:

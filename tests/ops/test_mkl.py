@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
+from torch._inductor import config
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.models.deformable import DeformableAttention
 from dat_cli.models.layers import Linear
-from dat_cli.ops import constant_weights, mkl, onednn
+from dat_cli.models.neighborhood import NeighborhoodAttention
+from dat_cli.models.stage import Block
+from dat_cli.models.window import WindowAttention
+from dat_cli.ops import circumstances, constant_weights, mkl, onednn, reference
 from dat_cli.ops.kept import bytes_beside
 
 pytestmark = pytest.mark.skipif(not (mkl._CAN_PACK and onednn._IS_HERE), reason="PyTorch without MKL or oneDNN")
@@ -56,6 +64,51 @@ def test_weights_that_may_change_are_left_to_onednn() -> None:
 def test_packed_weights_count_as_what_they_hold() -> None:
     layer = Linear(64, 32)
     with torch.inference_mode(), constant_weights():
-        for rows in (3, 5):
+        for rows in (3, 5, mkl._ROWS + 1, 3):
             layer(torch.randn(rows, 64))
-        assert bytes_beside(layer.parameters()) == 2 * layer.weight.nbytes
+            assert bytes_beside(layer.parameters()) == layer.weight.nbytes
+
+
+@pytest.mark.parametrize(
+    ("of_intel", "frozen", "rows", "ours"),
+    [
+        (True, True, 4, False),
+        (True, True, mkl._ROWS + 1, True),
+        (True, False, 4, True),
+        (False, True, 4, True),
+    ],
+)
+def test_few_rows_of_frozen_weights_are_left_to_the_compiler(
+    of_intel: bool, frozen: bool, rows: int, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: set[str] = set()
+
+    def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., object]:
+        called.update(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    monkeypatch.setattr(onednn, "OF_INTEL", of_intel)
+    torch.compiler.reset()
+    layer, x = Linear(12, 8), torch.randn(rows, 12)
+    with torch.inference_mode(), config.patch(freezing=frozen):
+        result = torch.compile(layer, backend=backend, fullgraph=True)(x)
+    torch.testing.assert_close(result, F.linear(x, layer.weight, layer.bias))
+    assert any("dat_cli" in name for name in called) == ours
+
+
+def test_a_frozen_block_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "OF_INTEL", True)
+    monkeypatch.setattr(circumstances, "OF_INTEL", True)
+    torch.compiler.reset()
+    attentions = (
+        NeighborhoodAttention(16, 2, 5),
+        WindowAttention(16, 2, 4, shifted=True),
+        DeformableAttention(16, 2, 1, (9, 9), stride=2),
+    )
+    for attention in attentions:
+        block = Block(16, attention, 0.0, convolutions=True).eval()
+        x = torch.randn(2, 9, 9, 16)
+        with torch.inference_mode(), config.patch(freezing=True):
+            compiled = torch.compile(block, dynamic=False, fullgraph=True)(x)
+            with reference():
+                torch.testing.assert_close(compiled, block(x), rtol=1e-4, atol=1e-5)
