@@ -178,17 +178,18 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, expansion: int = 4, *, depthwise: bool = False) -> None:
         super().__init__()
-        self.up = Linear(dim, expansion * dim)
-        self.depthwise = DepthwiseResidual(expansion * dim) if depthwise else None
-        self.down = Linear(expansion * dim, dim)
+        self._width = expansion * dim
+        self.up = Linear(dim, self._width)
+        self.depthwise = DepthwiseResidual(self._width) if depthwise else None
+        self.down = Linear(self._width, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.depthwise is None:
             return self.down(gelu_of(self.up, x))
-        size = part_size(x, self.up.out_features)
-        if size < len(x) and is_plain_inference(x, *self.parameters()) and all(map(is_unseen, self.children())):
-            return by_parts(self._convolved, x, size)
-        return self._convolved(x)
+        size = part_size(x, self._width)
+        if size is None or not (is_plain_inference(x, *self.parameters()) and all(map(is_unseen, self.children()))):
+            return self._convolved(x)
+        return by_parts(self._convolved, x, size)
 
     def _convolved(self, x: Tensor) -> Tensor:
         convolution = cast("nn.Module", self.depthwise)

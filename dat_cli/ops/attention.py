@@ -9,10 +9,19 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops.circumstances import is_exported, is_transformed
+from dat_cli.ops.mkl import is_at_its_best
 from dat_cli.ops.setting import is_reference
 
 SCORES = 2**18
 """Scores that ``attend_over`` is best given on a CPU for each thread: 1 MiB, which stays in its cache between steps."""
+
+
+_COMPILED = 2**24  # scores, 64 MiB
+
+
+def is_left_to_compiler(scores: int) -> bool:
+    """Whether a compiler at its best does better than operators of our own; more it would have in memory at once."""
+    return is_at_its_best() and scores <= _COMPILED
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,17 +13,6 @@ from dat_cli.ops.setting import is_reference
 
 # Added in torch 2.7; before it, what is compiled is taken for what is exported.
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-
-
-def _is_of_intel() -> bool:
-    name = platform.processor()
-    with suppress(OSError):
-        name += Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    return "GenuineIntel" in name
-
-
-OF_INTEL = _is_of_intel()
-"""Whether the processor is Intel's: MKL, which the compiler multiplies with, is slower than oneDNN on others."""
 
 _NO_GPUS = ("cpu", "meta")
 _PLAIN = (Tensor, nn.Parameter)
@@ -48,31 +35,32 @@ def is_transformed() -> bool:
     )
 
 
-def is_left_to_others() -> bool:
-    """Whether others will run what is computed, derive it in ways of their own, or know a better way."""
+def is_exported_or_transformed() -> bool:
+    """Whether others will run what is computed, or derive it in ways of their own."""
     # Asked some hundred times for an image, and therefore of each case no more than can be.
-    if torch.compiler.is_compiling():
-        return is_exported() or (OF_INTEL and is_frozen())
-    return is_traced_or_transformed()
-
-
-def is_frozen() -> bool:
-    """Whether torch.compile keeps the weights that it sees in what it compiles (TORCHINDUCTOR_FREEZING=1)."""
-    from torch._inductor import config  # as long to import as much else; a compiler has done so
-
-    return bool(config.freezing) and not torch.is_grad_enabled()
-
-
-is_frozen._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler's way to say so imports Dynamo
+    return is_exported() if torch.compiler.is_compiling() else is_traced_or_transformed()
 
 
 def is_traced_or_transformed() -> bool:
-    """The same where nothing is compiled."""
+    """The same where nothing is compiled or exported."""
     return (
         torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
     )
+
+
+def is_frozen() -> bool:
+    """Whether inference is compiled with weights that are constant, as by ``TORCHINDUCTOR_FREEZING=1``.
+
+    The compiler takes the answer for a constant, and sets no guard on it.
+    """
+    from torch._inductor import config  # as long to import as much else; who compiles has done so
+
+    return bool(config.freezing) and not torch.is_grad_enabled()
+
+
+is_frozen._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler's way to say so imports Dynamo
 
 
 def is_on_gpu(x: Tensor) -> bool:
@@ -102,4 +90,4 @@ def is_plain_inference(*tensors: Tensor | None) -> bool:
     """Whether float32 is computed on the CPU and nobody derives it: functions without a backward may be called."""
     if is_reference() or torch.is_autocast_enabled("cpu") or not are_plain(*tensors):
         return False
-    return not (wants_gradients(*tensors) or is_left_to_others())
+    return not (wants_gradients(*tensors) or is_exported_or_transformed())

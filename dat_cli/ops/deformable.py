@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.ops.attention import SCORES, attend_each, attend_over, attention, attention_weights
+from dat_cli.ops.attention import (
+    SCORES,
+    attend_each,
+    attend_over,
+    attention,
+    attention_weights,
+    is_left_to_compiler,
+)
 from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
 from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias, row_parts
 from dat_cli.ops.recompute import recomputed
@@ -44,7 +51,7 @@ def deformable_attention(
         (B, H, W, h, d).
     """
     whole = _Pairs(query, key, value, table, query_points, key_points)
-    if is_plain_inference(query, key, value, table, key_points):
+    if is_plain_inference(query, key, value, table, key_points) and not is_left_to_compiler(whole.number):
         in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
         return in_cache(query, key, value, table, *query_points, key_points)
     if is_exported() or whole.number <= _PAIRS:  # what is exported is of no certain size

@@ -35,10 +35,10 @@ _lock = Lock()
 def constant_weights() -> Iterator[None]:
     """Inference inside the ``with`` block may take parameters for what they were when they were first seen there.
 
-    On x86 CPUs linear layers then keep their weights as oneDNN wants them, in as much memory again, and convolutions
-    theirs for each of up to three image sizes; small tables are not compared with what they were. Whoever changes a
-    weight inside gets results of the old one in inference. On Linux the process keeps up to 64 MiB of freed memory
-    from then on.
+    On x86 CPUs linear layers then keep their weights as oneDNN or, for one number of rows, MKL wants them, in as much
+    memory again, and convolutions theirs for each of up to three image sizes; small tables are not compared with what
+    they were. Whoever changes a weight inside gets results of the old one in inference. On Linux the process keeps up
+    to 64 MiB of freed memory from then on.
 
     It holds for all threads of the process. What was seen stays in memory until the last block that was entered in
     any of them is left.
@@ -110,13 +110,13 @@ def kept_of_constant(compute: Callable[..., Tensor], weight: Tensor, *sizes: Has
 
 def bytes_beside(weights: Iterable[Tensor]) -> int:
     """Memory of what is kept of weights because they are constant."""
-    constant = _of_constant
-    return 0 if constant is None else sum(_bytes_beside(each, _of_same_place(each, constant)) for each in weights)
+    constant = _of_constant or {}
+    return sum(_bytes_beside(each, constant.get(_place(each), (each, {}))[1]) for each in weights)
 
 
 def _bytes_beside(weight: Tensor, results: dict[Hashable, Any]) -> int:
     tensors = [each for each in tree_leaves(list(results.values())) if isinstance(each, Tensor)]
-    # A packed matrix takes what it holds; of the megabytes that MKL reserves beside it writes nothing.
+    # To what MKL reserves beside a packed matrix it writes nothing.
     filled = [weight if each.is_mkldnn and weight.ndim == 2 else each for each in tensors]
     return sum(each.numel() * each.element_size() for each in filled)
 
@@ -136,11 +136,15 @@ def _from_last_time(
 
 
 def _of_same_place(weight: Tensor, constant: dict[Hashable, tuple[Tensor, dict[Hashable, Any]]]) -> dict[Hashable, Any]:
-    place = (weight.data_ptr(), weight.shape, weight.stride())
+    place = _place(weight)
     known = constant.get(place)
     if known is None:
         known = constant.setdefault(place, (weight.detach(), {}))
     return known[1]
+
+
+def _place(weight: Tensor) -> Hashable:
+    return weight.data_ptr(), weight.shape, weight.stride()
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dat_cli.ops.attention import is_left_to_compiler
 from dat_cli.ops.circumstances import is_compiled, is_plain_inference
 from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.local import attend_to_cells
@@ -32,7 +33,8 @@ def neighborhood_attention(query: Tensor, key: Tensor, value: Tensor, table: Ten
     """
     if is_reference():
         return _by_query(query, key, value, table, kernel)
-    in_graph = is_compiled() and is_plain_inference(query, key, value, table)
+    seen = 4 * kernel * kernel * query.shape[:-1].numel()  # about as many as a tile's queries have
+    in_graph = is_compiled() and is_plain_inference(query, key, value, table) and not is_left_to_compiler(seen)
     return (_by_tile_in_graph if in_graph else _by_tile)(query, key, value, table, kernel)
 
 

@@ -13,10 +13,8 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import mkl
 from dat_cli.ops.circumstances import (
-    OF_INTEL,
     are_plain,
     is_exported,
-    is_frozen,
     is_traced_or_transformed,
     wants_gradients,
 )
@@ -43,8 +41,9 @@ def suits(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = Fa
     if not _IS_HERE or is_reference() or not are_plain(x, weight, bias) or torch.is_autocast_enabled("cpu"):
         return False
     if torch.compiler.is_compiling():  # the compiler derives what it compiles itself
-        better = OF_INTEL and is_frozen() and (weight.ndim > 2 or mkl.are_few(x))  # in the compiler's own way
-        return bool(weight.numel()) and not (better or wants_gradients(x, weight, bias) or is_exported())
+        if not weight.numel() or is_exported() or wants_gradients(x, weight, bias):
+            return False
+        return not mkl.is_left_to_compiler(x, weight)
     if not weight.numel() or is_traced_or_transformed():
         return False
     return torch._C._get_mkldnn_enabled() and (training or not wants_gradients(x, weight, bias))

@@ -7,23 +7,26 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from dat_cli.ops.circumstances import is_traced_or_transformed
+
 # In numbers. What is larger than 16 MiB goes through the memory; parts of 4 MiB are large enough for full speed, and
 # were as fast as smaller and larger ones.
 _LARGE = 2**22
 _PART = 2**20
 
 
-def part_size(x: Tensor, width: int) -> int:
-    """How many images to compute at once, in eager form on a CPU.
+def part_size(x: Tensor, width: int) -> int | None:
+    """How many images to compute at once, in eager form on a CPU; None if all.
 
     Args:
         x: (B, ..., C).
         width: Channels of what is made on the way.
     """
-    if torch.compiler.is_compiling() or not x.is_cpu:
-        return len(x)
+    if not x.is_cpu or torch.compiler.is_compiling() or is_traced_or_transformed():
+        return None
     numbers = x.shape[:-1].numel() * width
-    return max(1, len(x) * _PART // numbers) if numbers > _LARGE else len(x)
+    size = max(1, len(x) * _PART // numbers) if numbers > _LARGE else len(x)
+    return size if size < len(x) else None
 
 
 def by_parts(compute: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dat_cli.ops.attention import SCORES, attend_each, attend_over, attention
+from dat_cli.ops.attention import SCORES, attend_each, attend_over, attention, is_left_to_compiler
 from dat_cli.ops.circumstances import is_plain_inference
 
 _HEADS = 2**16 - 1  # that a GPU's attention takes
@@ -24,15 +24,18 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
     Returns:
         (B, n, h, M, d).
     """
-    if is_plain_inference(query, key, value, bias):
+    scores = query.shape[:-1].numel() * key.shape[3]
+    if is_plain_inference(query, key, value, bias) and not is_left_to_compiler(scores):
         in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
         return in_cache(query, key, value, bias, kinds)
     bias = bias.to(query.dtype)
     batch, number, heads = query.shape[:3]
     if len(bias) > 1:
         bias = bias.index_select(0, kinds)  # (n, h, M, N)
-        # Images share it if patches count as heads. On a CPU that is not worth a copy of queries, keys and values.
-        if number * heads <= _HEADS and (query.is_contiguous() or not query.is_cpu):
+        # Images share it if patches count as heads. On a CPU that is not worth a copy of queries, keys and values, but
+        # a compiler would keep the bias of all images.
+        copied = query.is_cpu and not query.is_contiguous() and not is_left_to_compiler(scores)
+        if number * heads <= _HEADS and not copied:
             query, key, value = (x.flatten(1, 2) for x in (query, key, value))
             return attention(query, key, value, bias.flatten(0, 1)[None]).unflatten(1, (number, heads))
         bias = bias.repeat(batch, 1, 1, 1)

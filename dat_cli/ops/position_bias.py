@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the customary name
 from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.circumstances import (
     is_compiled,
-    is_left_to_others,
+    is_exported_or_transformed,
     is_on_gpu,
     wants_gradients,
     without_autocast,
@@ -30,7 +30,7 @@ def position_bias(table: Tensor, query_points: Grid, key_points: Tensor, dtype: 
     By products where a GPU needs gradients; on CPUs that of sampling measures two to four times faster.
     """
     by_products = is_on_gpu(table) and wants_gradients(table, key_points)
-    if by_products and not (is_reference() or is_left_to_others()):
+    if by_products and not (is_reference() or is_exported_or_transformed()):
         return separable_bias(table, query_points, key_points, dtype)
     return deformable_bias(table, query_points, key_points).to(dtype)
 
@@ -48,7 +48,7 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     """
     if is_compiled() and is_on_gpu(table) and not is_reference():
         return gathered_bias(table, query_points, key_points)[0]
-    eager = not (is_compiled() or is_left_to_others())
+    eager = not (torch.compiler.is_compiling() or is_exported_or_transformed())
     parts = row_parts(len(table), query_points, key_points) if eager else 1
     bias = bias_by_rows(table, query_points, key_points, parts)
     return bias.transpose(2, 3).flatten(3, 4).flatten(1, 2)
@@ -78,7 +78,7 @@ def bias_by_rows(table: Tensor, query_points: Grid, key_points: Tensor, parts: i
     batch, groups = key_points.shape[:2]
     tables = table.to(key_points.dtype).unflatten(0, (groups, -1))[None, :, None]
     tables = tables.expand(batch, -1, parts, -1, -1, -1).flatten(0, 2)
-    eager = not (is_reference() or torch.compiler.is_compiling() or is_left_to_others())
+    eager = not (is_reference() or torch.compiler.is_compiling() or is_exported_or_transformed())
     sample = _sample_pairs if eager and key_points.is_cpu else _sample_axes
     return sample(tables, query_points, (key_points / 2).flatten(0, 1), parts).unflatten(0, (batch, groups, parts))
 

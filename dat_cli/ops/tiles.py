@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.ops.circumstances import is_exported
 from dat_cli.ops.relative import relative_bias
 
 # What it costs to copy a tile's keys, in queries that they could be multiplied with: on CPUs, tiles of 4 to 8 queries
@@ -37,7 +38,7 @@ class Tiles(NamedTuple):
     @classmethod
     def along(cls, size: int, kernel: int) -> Tiles:
         """The division of least cost: pairs that are multiplied, and keys that are copied."""
-        return (_along if torch.compiler.is_compiling() else _along_again)(size, kernel)
+        return (_along if torch.compiler.is_compiling() or is_exported() else _along_again)(size, kernel)
 
     @property
     def cost(self) -> int:

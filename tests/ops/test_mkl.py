@@ -15,7 +15,7 @@ from dat_cli.models.layers import Linear
 from dat_cli.models.neighborhood import NeighborhoodAttention
 from dat_cli.models.stage import Block
 from dat_cli.models.window import WindowAttention
-from dat_cli.ops import circumstances, constant_weights, mkl, onednn, reference
+from dat_cli.ops import constant_weights, mkl, onednn, reference
 from dat_cli.ops.kept import bytes_beside
 
 pytestmark = pytest.mark.skipif(not (mkl._CAN_PACK and onednn._IS_HERE), reason="PyTorch without MKL or oneDNN")
@@ -61,6 +61,15 @@ def test_weights_that_may_change_are_left_to_onednn() -> None:
             assert mkl.linear(x, layer.weight.clone(), layer.bias) is None
 
 
+@pytest.mark.parametrize("channels", [48, 192])
+def test_channels_that_do_not_fit_are_an_error(channels: int) -> None:
+    layer = Linear(96, 40)
+    with torch.inference_mode(), constant_weights():
+        layer(torch.randn(4, 96))
+        with pytest.raises(RuntimeError):
+            layer(torch.randn(4, channels))
+
+
 def test_packed_weights_count_as_what_they_hold() -> None:
     layer = Linear(64, 32)
     with torch.inference_mode(), constant_weights():
@@ -87,7 +96,7 @@ def test_few_rows_of_frozen_weights_are_left_to_the_compiler(
         called.update(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
         return graph.forward
 
-    monkeypatch.setattr(onednn, "OF_INTEL", of_intel)
+    monkeypatch.setattr(mkl, "_IS_FASTER", of_intel)
     torch.compiler.reset()
     layer, x = Linear(12, 8), torch.randn(rows, 12)
     with torch.inference_mode(), config.patch(freezing=frozen):
@@ -96,9 +105,7 @@ def test_few_rows_of_frozen_weights_are_left_to_the_compiler(
     assert any("dat_cli" in name for name in called) == ours
 
 
-def test_a_frozen_block_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onednn, "OF_INTEL", True)
-    monkeypatch.setattr(circumstances, "OF_INTEL", True)
+def test_a_frozen_block_computes_the_same() -> None:
     torch.compiler.reset()
     attentions = (
         NeighborhoodAttention(16, 2, 5),
