@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -19,9 +20,13 @@ SCORES = 2**18
 _COMPILED = 2**24  # scores, 64 MiB
 
 
-def is_left_to_compiler(scores: int) -> bool:
-    """Whether a compiler at its best does better than operators of our own; more it would have in memory at once."""
-    return is_at_its_best() and scores <= _COMPILED
+def is_left_to_compiler(*sizes: int) -> bool:
+    """Whether a compiler at its best does better than operators of our own; more it would have in memory at once.
+
+    Args:
+        sizes: Of the scores.
+    """
+    return is_at_its_best() and math.prod(sizes) <= _COMPILED
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

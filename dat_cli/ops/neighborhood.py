@@ -33,8 +33,8 @@ def neighborhood_attention(query: Tensor, key: Tensor, value: Tensor, table: Ten
     """
     if is_reference():
         return _by_query(query, key, value, table, kernel)
-    seen = 4 * kernel * kernel * query.shape[:-1].numel()  # about as many as a tile's queries have
-    in_graph = is_compiled() and is_plain_inference(query, key, value, table) and not is_left_to_compiler(seen)
+    in_graph = is_compiled() and is_plain_inference(query, key, value, table)
+    in_graph = in_graph and not is_left_to_compiler(4, kernel, kernel, *query.shape[:-1])  # about what tiles see
     return (_by_tile_in_graph if in_graph else _by_tile)(query, key, value, table, kernel)
 
 

@@ -24,8 +24,8 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
     Returns:
         (B, n, h, M, d).
     """
-    scores = query.shape[:-1].numel() * key.shape[3]
-    if is_plain_inference(query, key, value, bias) and not is_left_to_compiler(scores):
+    scores = (*query.shape[:-1], key.shape[3])
+    if is_plain_inference(query, key, value, bias) and not is_left_to_compiler(*scores):
         in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
         return in_cache(query, key, value, bias, kinds)
     bias = bias.to(query.dtype)
@@ -34,7 +34,7 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
         bias = bias.index_select(0, kinds)  # (n, h, M, N)
         # Images share it if patches count as heads. On a CPU that is not worth a copy of queries, keys and values, but
         # a compiler would keep the bias of all images.
-        copied = query.is_cpu and not query.is_contiguous() and not is_left_to_compiler(scores)
+        copied = query.is_cpu and not query.is_contiguous() and not is_left_to_compiler(*scores)
         if number * heads <= _HEADS and not copied:
             query, key, value = (x.flatten(1, 2) for x in (query, key, value))
             return attention(query, key, value, bias.flatten(0, 1)[None]).unflatten(1, (number, heads))
