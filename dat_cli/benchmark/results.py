@@ -90,7 +90,7 @@ class Measurement:
         compile_s: Seconds of the first call, in which it was compiled; None in eager form.
         call_bytes: Peak of what tensors hold in the middle of a call, beyond what they held before it.
         kept_bytes: What they hold before it: parameters, buffers, what inference keeps of constant weights, and in
-            training the optimizer's moments.
+            training the optimizer's moments. What is compiled with constant weights holds more, which is not counted.
         flops: Floating-point operations of a call: two for each multiply-accumulate of the plain form, in training
             three times as many. None where PyTorch cannot count them.
         share: Median over the rounds of flops a second over those of the machine's matrix product in the same round.

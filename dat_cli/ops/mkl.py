@@ -11,7 +11,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from dat_cli.ops.circumstances import is_frozen
+from dat_cli.ops.circumstances import is_compiled, is_frozen
 from dat_cli.ops.kept import kept_of_constant
 
 # Up to so many rows it was faster than oneDNN: a tenth to a third for single images, of deep stages up to a tenth for
@@ -48,7 +48,7 @@ def is_left_to_compiler(x: Tensor, weight: Tensor) -> bool:
 
 def is_at_its_best() -> bool:
     """Whether the compiler takes weights for constant, and multiplies by MKL where that is fast."""
-    return torch.compiler.is_compiling() and _IS_FASTER and is_frozen()
+    return _IS_FASTER and is_compiled() and is_frozen()
 
 
 def _packed(weight: Tensor, rows: int) -> Tensor:
