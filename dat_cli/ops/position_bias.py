@@ -13,6 +13,7 @@ from dat_cli.ops.circumstances import (
     is_compiled,
     is_exported_or_transformed,
     is_on_gpu,
+    is_traced_or_transformed,
     wants_gradients,
     without_autocast,
 )
@@ -48,7 +49,7 @@ def deformable_bias(table: Tensor, query_points: Grid, key_points: Tensor) -> Te
     """
     if is_compiled() and is_on_gpu(table) and not is_reference():
         return gathered_bias(table, query_points, key_points)[0]
-    eager = not (torch.compiler.is_compiling() or is_exported_or_transformed())
+    eager = not (torch.compiler.is_compiling() or is_traced_or_transformed())
     parts = row_parts(len(table), query_points, key_points) if eager else 1
     bias = bias_by_rows(table, query_points, key_points, parts)
     return bias.transpose(2, 3).flatten(3, 4).flatten(1, 2)
@@ -78,7 +79,7 @@ def bias_by_rows(table: Tensor, query_points: Grid, key_points: Tensor, parts: i
     batch, groups = key_points.shape[:2]
     tables = table.to(key_points.dtype).unflatten(0, (groups, -1))[None, :, None]
     tables = tables.expand(batch, -1, parts, -1, -1, -1).flatten(0, 2)
-    eager = not (is_reference() or torch.compiler.is_compiling() or is_exported_or_transformed())
+    eager = not (is_reference() or torch.compiler.is_compiling() or is_traced_or_transformed())
     sample = _sample_pairs if eager and key_points.is_cpu else _sample_axes
     return sample(tables, query_points, (key_points / 2).flatten(0, 1), parts).unflatten(0, (batch, groups, parts))
 
