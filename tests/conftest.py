@@ -178,3 +178,11 @@ def _read_environment_again(monkeypatch: pytest.MonkeyPatch) -> None:
             if vars(module).get(name, value) != value:
                 monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(hf_api.api, "endpoint", fresh.ENDPOINT)
+
+
+@pytest.fixture(autouse=True)
+def _compile_anew() -> Iterator[None]:
+    """What one test compiled counts towards the limit of another, because blocks share their code."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch"].compiler.reset()

@@ -16,6 +16,7 @@ from dat_cli.ops.circumstances import is_plain_inference
 from dat_cli.ops.convolution import convolution
 from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv
 from dat_cli.ops.linear import linear, linear_gelu
+from dat_cli.ops.mlp import mlp
 from dat_cli.ops.parts import by_parts, part_size
 from dat_cli.ops.recompute import recomputed_on_gpu
 
@@ -88,7 +89,13 @@ class DepthwiseResidual(DepthwiseConv):
 
 def is_unseen(layer: nn.Module) -> bool:
     """Whether a layer is ours, and nobody has a hook on it or another ``forward`` in its place."""
-    watched = layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__
+    watched = (
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        or "forward" in layer.__dict__
+    )
     return type(layer) in (Linear, DepthwiseResidual) and not watched
 
 
@@ -185,7 +192,10 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.depthwise is None:
-            return self.down(gelu_of(self.up, x))
+            up, down = self.up, self.down
+            if is_unseen(up) and is_unseen(down):
+                return mlp(x, up.weight, up.bias, down.weight, down.bias)
+            return down(gelu_of(up, x))
         size = part_size(x, self._width)
         if size is None or not (is_plain_inference(x, *self.parameters()) and all(map(is_unseen, self.children()))):
             return self._convolved(x)

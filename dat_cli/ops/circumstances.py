@@ -91,3 +91,10 @@ def is_plain_inference(*tensors: Tensor | None) -> bool:
     if is_reference() or torch.is_autocast_enabled("cpu") or not are_plain(*tensors):
         return False
     return not (wants_gradients(*tensors) or is_exported_or_transformed())
+
+
+def is_plain_training(*tensors: Tensor | None) -> bool:
+    """Whether float32 is computed on the CPU for a backward alone: functions that have one may be called."""
+    if not wants_gradients(*tensors) or torch.compiler.is_compiling() or is_reference():
+        return False
+    return are_plain(*tensors) and not (torch.is_autocast_enabled("cpu") or is_traced_or_transformed())

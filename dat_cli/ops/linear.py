@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import onednn
+from dat_cli.ops.processor import has_wide_vectors_of_amd
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = False) -> Tensor:
@@ -39,6 +40,16 @@ def linear_in_full(x: Tensor, weight: Tensor) -> Tensor:
     return F.linear(x, weight)
 
 
+def gradient_of_weight(gradient: Tensor, x: Tensor) -> Tensor:
+    """What the weight of a product is given back, of rows out and in: (R, C'), (R, C) -> (C', C)."""
+    if not (has_wide_vectors_of_amd() and onednn.suits(gradient, x, None)):
+        return gradient.t() @ x
+    (rows, out), width = gradient.shape, x.shape[1]
+    if rows * out > rows * width + width * out:  # oneDNN copies its left side, and PyTorch the weight's if it is turned
+        return onednn.linear(x.t(), gradient.t(), None, training=True).t()
+    return onednn.linear(gradient.t(), x.t(), None, training=True)
+
+
 class _Linear(torch.autograd.Function):
     """The product by oneDNN, with a backward."""
 
@@ -53,5 +64,5 @@ class _Linear(torch.autograd.Function):
         (gradient,) = gradients
         to_x = linear(gradient, weight.t(), None, training=True) if ctx.needs_input_grad[0] else None
         rows = gradient.reshape(-1, gradient.shape[-1])
-        to_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[1] else None
+        to_weight = gradient_of_weight(rows, x.reshape(-1, x.shape[-1])) if ctx.needs_input_grad[1] else None
         return to_x, to_weight, rows.sum(dim=0) if ctx.needs_input_grad[2] else None

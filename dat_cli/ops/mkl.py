@@ -6,13 +6,13 @@ These functions of torch are those that torch.compile calls where it takes weigh
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from dat_cli.ops.circumstances import is_compiled, is_frozen
 from dat_cli.ops.kept import kept_of_constant
+from dat_cli.ops.processor import is_of_intel
 
 # Up to so many rows it was faster than oneDNN: a tenth to a third for single images, of deep stages up to a tenth for
 # batches of 8. With many rows and few channels it is slower by up to a half.
@@ -55,12 +55,6 @@ def _packed(weight: Tensor, rows: int) -> Tensor:
     return torch.ops.mkl._mkl_reorder_linear_weight(weight, rows)
 
 
-def _is_of_intel() -> bool:
-    """Whether the processor is Intel's: on others MKL is slower than oneDNN."""
-    with suppress(OSError), open("/proc/cpuinfo", "rb") as facts:  # noqa: PTH123 - its beginning
-        return b"GenuineIntel" in facts.read(4096)
-    return False
-
-
-# Of Linux alone: what MKL reserves beside a packed weight, 8 MB, Windows would count as taken.
-_IS_FASTER = _CAN_PACK and sys.platform == "linux" and _is_of_intel()
+# On others it is slower than oneDNN. Of Linux alone: what MKL reserves beside a packed weight, 8 MB, Windows would
+# count as taken.
+_IS_FASTER = _CAN_PACK and sys.platform == "linux" and is_of_intel()

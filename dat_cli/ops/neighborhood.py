@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dat_cli.ops.attention import is_left_to_compiler
+from dat_cli.ops.attention_in_cache import is_left_to_compiler
 from dat_cli.ops.circumstances import is_compiled, is_plain_inference
 from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.local import attend_to_cells

@@ -27,3 +27,16 @@ def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
 def recomputed_on_gpu(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """The same where memory is scarce and arithmetic is not."""
     return recomputed(compute, *inputs) if is_on_gpu(inputs[0]) else compute(*inputs)
+
+
+def derived_again(out: Tensor, inputs: tuple[Tensor, ...], gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """What a backward gives to each input, where it is derived itself.
+
+    Args:
+        out: Computed from the inputs by functions that can be derived twice.
+        inputs: Those that want no gradient get None.
+        gradient: As ``out``.
+    """
+    wanted = [each for each in inputs if each.requires_grad]
+    found = iter(torch.autograd.grad(out, wanted, gradient, create_graph=True))
+    return tuple(next(found) if each.requires_grad else None for each in inputs)

@@ -32,7 +32,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from dat_cli.models import create_model
-from dat_cli.ops import constant_weights, mkl, reference
+from dat_cli.ops import constant_weights, linear, mkl, reference
 from dat_cli.whole import whole_file
 
 STORED = Path(__file__).with_name("counts.json")
@@ -75,9 +75,10 @@ def count(name: str, task: str) -> Counts:
     network = create_model(name).train(task == "training")
     images, labels = torch.rand(_IMAGES, 3, 224, 224), torch.arange(_IMAGES)
     call = partial(_train if task == "training" else _infer, network, images, labels)
-    # Weights as in prediction; in training they are not constant. Products by oneDNN, as on processors of all makers.
-    by_onednn = mock.patch.object(mkl, "_IS_FASTER", new=False)
-    with reference(False), constant_weights(), by_onednn, _threads(_THREADS):
+    # Weights as in prediction; in training they are not constant. Products as on processors of no maker in particular.
+    of_intel = mock.patch.object(mkl, "_IS_FASTER", new=False)
+    of_amd = mock.patch.object(linear, "has_wide_vectors_of_amd", return_value=False)
+    with reference(False), constant_weights(), of_intel, of_amd, _threads(_THREADS):
         call()  # what is computed once and kept is no part of a call
         network.zero_grad(set_to_none=True)
         return count_call(call)

@@ -97,7 +97,6 @@ def test_few_rows_of_frozen_weights_are_left_to_the_compiler(
         return graph.forward
 
     monkeypatch.setattr(mkl, "_IS_FASTER", of_intel)
-    torch.compiler.reset()
     layer, x = Linear(12, 8), torch.randn(rows, 12)
     with torch.inference_mode(), config.patch(freezing=frozen):
         result = torch.compile(layer, backend=backend, fullgraph=True)(x)
@@ -106,7 +105,6 @@ def test_few_rows_of_frozen_weights_are_left_to_the_compiler(
 
 
 def test_a_frozen_block_computes_the_same() -> None:
-    torch.compiler.reset()
     attentions = (
         NeighborhoodAttention(16, 2, 5),
         WindowAttention(16, 2, 4, shifted=True),

@@ -1,0 +1,173 @@
+"""What only training in float32 on a CPU does: parts that fit a cache, and nothing kept that is quickly made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from dat_cli.models import create_model
+from dat_cli.models.layers import Mlp
+from dat_cli.ops import onednn, reference
+from dat_cli.ops.attention import attention, attention_reference
+from dat_cli.ops.linear import gradient_of_weight
+from dat_cli.ops.patches import patch_attention
+
+needs_onednn = pytest.mark.skipif(not onednn._IS_HERE, reason="PyTorch without oneDNN, or another processor")
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=[False, True], ids=["MKL", "oneDNN"])
+def _products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of weights as processors of either kind make them."""
+    monkeypatch.setattr("dat_cli.ops.linear.has_wide_vectors_of_amd", lambda: request.param)
+
+
+def result_and_gradients(compute: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor | None]:
+    wanted = [each for each in inputs if each.requires_grad]
+    result = compute(*inputs)
+    weight = torch.linspace(-1, 1, result.numel()).view(result.shape)
+    return [result.detach(), *torch.autograd.grad((result * weight).sum(), wanted, allow_unused=True)]
+
+
+def attention_inputs(batch: int, shared: bool) -> list[Tensor]:
+    # As layers give them: views with heads behind queries.
+    query, key, value = (torch.randn(batch, cells, 3, 8).transpose(1, 2) for cells in (4, 6, 6))
+    bias = torch.randn(1 if shared else batch, 3, 4, 6)
+    bias[..., 2].fill_(float("-inf"))
+    return [each.requires_grad_() for each in (query, key, value, bias)]
+
+
+@pytest.mark.usefixtures("_products")
+@pytest.mark.parametrize("part", [1, 100, 2**20])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 6), (7, 6), (6,), (0, 6)])
+@pytest.mark.parametrize("frozen", [(), (0,), (1, 2), (3, 4), (1, 2, 3, 4)])
+def test_an_mlp_in_parts_is_the_plain_arithmetic(
+    frozen: tuple[int, ...], shape: tuple[int, ...], part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.mlp._PART", part)
+    layer = Mlp(6)
+    inputs = [torch.randn(shape), *layer.parameters()]
+    for index, each in enumerate(inputs):
+        each.requires_grad_(index not in frozen)
+
+    def compute(x: Tensor, *_: Tensor) -> Tensor:
+        return layer(x)
+
+    with reference():
+        plain = result_and_gradients(compute, inputs)
+    torch.testing.assert_close(result_and_gradients(compute, inputs), plain)
+
+
+@needs_onednn
+def test_of_the_hidden_map_of_an_mlp_one_is_kept() -> None:
+    layer, x = Mlp(6), torch.randn(2, 3, 5, 6, requires_grad=True)
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        layer(x)
+    parameters = {each.data_ptr() for each in layer.parameters()}
+    assert sum(each.numel() for each in kept if each.data_ptr() not in parameters) == (1 + 4) * x.numel()
+
+
+def test_who_looks_at_a_gradient_inside_an_mlp_sees_it() -> None:
+    layer, x = Mlp(6), torch.randn(4, 6, requires_grad=True)
+    plain = nn.Sequential(nn.Linear(6, 24), nn.GELU(), nn.Linear(24, 6))
+    plain.load_state_dict(dict(zip(plain.state_dict(), layer.state_dict().values(), strict=True)))
+    seen: list[Tensor] = []
+
+    def look(_module: nn.Module, _to_in: object, to_out: tuple[Tensor, ...] | Tensor) -> None:
+        seen.append(to_out[0])
+
+    for first, whole in ((plain[0], plain), (layer.up, layer)):
+        first.register_full_backward_hook(look)
+        whole(x).square().sum().backward()
+    torch.testing.assert_close(seen[1], seen[0])
+
+
+@pytest.mark.parametrize("most", [1, 100, 2**20])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize("shared", [False, True])
+def test_attention_in_training_is_the_plain_arithmetic(
+    shared: bool, batch: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.attention.SCORES", most)
+    inputs = attention_inputs(batch, shared)
+    plain = result_and_gradients(attention_reference, inputs)
+    torch.testing.assert_close(result_and_gradients(attention, inputs), plain)
+
+
+@pytest.mark.parametrize("most", [1, 2**20])
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_patches_give_the_bias_of_each_kind_its_gradient(
+    kinds: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.attention.SCORES", most)
+    inputs = [torch.randn(2, 5, cells, 3, 8).transpose(2, 3) for cells in (4, 6, 6)] + [torch.randn(kinds, 3, 4, 6)]
+    inputs = [each.requires_grad_() for each in inputs]
+    which = torch.arange(5) % kinds
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        return patch_attention(query, key, value, bias, which)
+
+    with reference():
+        plain = result_and_gradients(attend, inputs)
+    torch.testing.assert_close(result_and_gradients(attend, inputs), plain)
+
+
+@pytest.mark.usefixtures("_products")
+def test_gradients_can_be_derived_once_more() -> None:
+    layer = Mlp(6)
+    mlp_inputs = [torch.randn(4, 6, requires_grad=True), *layer.parameters()]
+    for compute, inputs in ((attention, attention_inputs(2, shared=True)), (lambda x, *_: layer(x), mlp_inputs)):
+
+        def twice(*tensors: Tensor, compute: Callable[..., Tensor] = compute) -> Tensor:
+            (to_first,) = torch.autograd.grad(compute(*tensors).square().sum(), tensors[:1], create_graph=True)
+            return to_first
+
+        with reference():
+            plain = result_and_gradients(twice, inputs)
+        torch.testing.assert_close(result_and_gradients(twice, inputs), plain)
+
+
+def test_a_part_that_is_computed_again_in_the_backward_gives_the_same() -> None:
+    layer = Mlp(6)
+    inputs = [torch.randn(4, 6, requires_grad=True), *layer.parameters()]
+    plain = result_and_gradients(lambda x, *_: layer(x), inputs)
+    again = result_and_gradients(lambda x, *_: checkpoint(layer, x, use_reentrant=False), inputs)
+    torch.testing.assert_close(again, plain)
+
+
+@needs_onednn
+@pytest.mark.parametrize(("rows", "width", "out"), [(1, 1, 1), (50, 3, 40), (50, 40, 3), (4, 60, 240), (300, 12, 48)])
+def test_gradients_of_weights_by_either_library_are_the_same(
+    rows: int, width: int, out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradient, x = torch.randn(rows, out), torch.randn(rows, width)
+    monkeypatch.setattr("dat_cli.ops.linear.has_wide_vectors_of_amd", lambda: True)
+    torch.testing.assert_close(gradient_of_weight(gradient, x), gradient.t() @ x)
+
+
+@pytest.mark.usefixtures("_products")
+@pytest.mark.parametrize("name", ["dat_tiny", "dat_pp_tiny"])
+def test_a_network_learns_what_the_plain_arithmetic_would(name: str) -> None:
+    network = create_model(name, num_classes=5, img_size=64).train()
+    inputs = [torch.randn(2, 3, 64, 96), *network.parameters()]
+
+    def compute(x: Tensor, *_: Tensor) -> Tensor:
+        return network(x)
+
+    with reference():
+        plain = result_and_gradients(compute, inputs)
+    torch.testing.assert_close(result_and_gradients(compute, inputs), plain, rtol=1e-3, atol=1e-4)
