@@ -27,7 +27,7 @@ class Clock:
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def seconds(self, call: Callable[[], None], calls: int = 1) -> float:
+    def seconds(self, call: Callable[[], object], calls: int = 1) -> float:
         """Mean seconds of so many calls in a row."""
         with _no_collection():
             self.finish()

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.models.layers import Linear, head_dim, project_padded
+from dat_cli.models.layers import Linear, head_dim, is_unseen, project_padded
 from dat_cli.models.observe import Local, Observable, Observation
 from dat_cli.ops.attention import attention_weights
+from dat_cli.ops.circumstances import is_plain_inference
 from dat_cli.ops.kept import kept_by_table
+from dat_cli.ops.parts import by_parts, part_size
 from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.relative import relative_bias
 
@@ -44,6 +46,13 @@ class WindowAttention(Observable):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
+        size = part_size(x, 3 * x.shape[-1])
+        plain = size is not None and self.observer is None and is_plain_inference(x, *self.parameters())
+        if size is None or not (plain and is_unseen(self.qkv) and is_unseen(self.proj)):
+            return self._of_images(x)
+        return by_parts(self._of_images, x, size)
+
+    def _of_images(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         below, right = -height % self.window, -width % self.window
         if (height + below) * (width + right) > _SPARE * height * width:  # what is padding is not multiplied

@@ -11,8 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-from dat_cli.ops.attention import attention, attention_weights
-from dat_cli.ops.attention_in_cache import SCORES, attend_each, attend_over, is_left_to_compiler
+from dat_cli.ops.attention import (
+    SCORES,
+    attend_each,
+    attend_over,
+    attention,
+    attention_weights,
+    is_left_to_compiler,
+)
 from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
 from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias, row_parts
 from dat_cli.ops.recompute import recomputed

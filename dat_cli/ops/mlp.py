@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import onednn
-from dat_cli.ops.circumstances import is_plain_training
+from dat_cli.ops.circumstances import is_plain_inference, is_plain_training
 from dat_cli.ops.linear import gradient_of_weight, linear, linear_gelu
+from dat_cli.ops.parts import PART, part_of_rows
 from dat_cli.ops.recompute import derived_again
-
-# Numbers of the hidden map that are made at once, 4 MiB: what is made of them on the way stays in a cache.
-_PART = 2**20
 
 
 def mlp(x: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor) -> Tensor:
@@ -33,7 +31,12 @@ def mlp(x: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor)
     inputs = (x, up, up_bias, down, down_bias)
     if is_plain_training(*inputs) and onednn.suits(x, up, down, training=True):
         return cast("Tensor", _Mlp.apply(*inputs))
-    return linear(linear_gelu(x, up, up_bias), down, down_bias)
+    size = part_of_rows(x, len(up)) if is_plain_inference(*inputs) else None
+    if size is None:
+        return linear(linear_gelu(x, up, up_bias), down, down_bias)
+    parts = x.reshape(-1, x.shape[-1]).split(size)
+    out = torch.cat([linear(linear_gelu(part, up, up_bias), down, down_bias) for part in parts])
+    return out.view(*x.shape[:-1], len(down))
 
 
 class _Mlp(torch.autograd.Function):
@@ -42,7 +45,7 @@ class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        ctx.size = -(-len(rows) // max(1, round(len(rows) * len(up) / _PART))) or 1
+        ctx.size = -(-len(rows) // max(1, round(len(rows) * len(up) / PART))) or 1
         out = rows.new_empty(len(rows), len(down))
         hidden = []
         for part, into in zip(rows.split(ctx.size), out.split(ctx.size), strict=True):

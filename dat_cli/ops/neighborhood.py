@@ -6,13 +6,17 @@ that each query has exactly K^2 keys.
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from dat_cli.ops.attention_in_cache import is_left_to_compiler
+from dat_cli.ops.attention import is_left_to_compiler
 from dat_cli.ops.circumstances import is_compiled, is_plain_inference
 from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.local import attend_to_cells
+from dat_cli.ops.parts import PART
 from dat_cli.ops.patches import map_attention, patch_attention
 from dat_cli.ops.setting import is_reference
 from dat_cli.ops.tiles import Tiles, cut_tiles, tile_bias
@@ -78,13 +82,38 @@ def _by_tile(query: Tensor, key: Tensor, value: Tensor, table: Tensor, kernel: i
     if rows.number == columns.number == 1:  # all queries see the whole map, which lies there already
         query, key, value = (x.flatten(1, 2).transpose(1, 2) for x in (query, key, value))  # (B, h, H W, d)
         return map_attention(query, key, value, bias).transpose(1, 2).unflatten(1, size)
-    queries = cut_tiles(query, rows, columns, of_keys=False)  # (B, Ty Tx, h, T T', d)
-    keys, values = (cut_tiles(x, rows, columns, of_keys=True) for x in (key, value))  # (B, Ty Tx, h, U U', d)
-    attended = patch_attention(queries, keys, values, bias, kinds)
-    attended = attended.unflatten(3, (rows.queries, columns.queries))
-    attended = attended.unflatten(1, (rows.number, columns.number))  # (B, Ty, Tx, h, T, T', d)
-    attended = attended.permute(0, 1, 4, 2, 5, 3, 6).flatten(3, 4).flatten(1, 2)  # (B, Ty T, Tx T', h, d)
-    return attended[:, : size[0], : size[1]]
+    attend = partial(_attend_tiles, (rows, columns), bias, kinds.view(rows.number, columns.number))
+    if torch.compiler.is_compiling() or not is_plain_inference(query, key, value, table):
+        return attend(query, key, value, rows.number)
+    # Of some images, or some rows of tiles of one, at a time: copies of all keys would not stay in a CPU's cache.
+    copied = rows.number * rows.keys * columns.number * columns.keys * math.prod(key.shape[3:])  # of an image
+    parts = zip(*(x.split(max(1, PART // copied)) for x in (query, key, value)), strict=True)
+    attended = [attend(q, k, v, max(1, rows.number * PART // copied)) for q, k, v in parts]
+    return torch.cat(attended) if len(attended) > 1 else attended[0]
+
+
+def _attend_tiles(
+    tiles: tuple[Tiles, Tiles], bias: Tensor, kinds: Tensor, query: Tensor, key: Tensor, value: Tensor, most: int
+) -> Tensor:
+    """(B, H, W, h, d), and kinds (Ty, Tx) -> (B, H, W, h, d), with so many rows of tiles at a time."""
+    queries = cut_tiles(query, *tiles, of_keys=False)  # (B, Ty, Tx, h, T, T', d)
+    keys, values = (cut_tiles(x, *tiles, of_keys=True) for x in (key, value))  # (B, Ty, Tx, h, U, U', d)
+    if most >= len(kinds):
+        attended = _attend_copies(queries, keys, values, bias, kinds).permute(0, 1, 4, 2, 5, 3, 6)
+    else:
+        attended = query.new_empty([queries.shape[i] for i in (0, 1, 4, 2, 5, 3, 6)])  # (B, Ty, T, Tx, T', h, d)
+        by_tile = attended.permute(0, 1, 3, 5, 2, 4, 6)
+        parts = zip(*(x.split(most, dim=1) for x in (queries, keys, values, by_tile)), kinds.split(most), strict=True)
+        for q, k, v, into, of_rows in parts:
+            into.copy_(_attend_copies(q, k, v, bias, of_rows))
+    return attended.flatten(3, 4).flatten(1, 2)[:, : query.shape[1], : query.shape[2]]
+
+
+def _attend_copies(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
+    """(B, Ty, Tx, h, T, T', d), keys and values (B, Ty, Tx, h, U, U', d), kinds (Ty, Tx) -> as queries."""
+    queries, keys, values = (x.flatten(4, 5).flatten(1, 2) for x in (query, key, value))  # the cells are copied
+    attended = patch_attention(queries, keys, values, bias, kinds.flatten())
+    return attended.unflatten(3, query.shape[4:6]).unflatten(1, query.shape[1:3])
 
 
 # What is compiled would make the bias anew in each call.

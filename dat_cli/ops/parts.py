@@ -9,10 +9,12 @@ from torch import Tensor
 
 from dat_cli.ops.circumstances import is_traced_or_transformed
 
-# In numbers. What is larger than 16 MiB goes through the memory; parts of 4 MiB are large enough for full speed, and
-# were as fast as smaller and larger ones.
-_LARGE = 2**22
-_PART = 2**20
+_LARGE = 2**22  # numbers, 16 MiB: what is larger goes through the memory
+
+PART = 2**20
+"""Numbers, 4 MiB: large enough for full speed. Twice as many were as fast, and half as many."""
+
+_ROWS = 2**11 + 1  # at least, in a part: fewer would be packed for, see ``mkl``
 
 
 def part_size(x: Tensor, width: int) -> int | None:
@@ -25,8 +27,22 @@ def part_size(x: Tensor, width: int) -> int | None:
     if not x.is_cpu or torch.compiler.is_compiling() or is_traced_or_transformed():
         return None
     numbers = x.shape[:-1].numel() * width
-    size = max(1, len(x) * _PART // numbers) if numbers > _LARGE else len(x)
+    size = max(1, len(x) * PART // numbers) if numbers > _LARGE else len(x)
     return size if size < len(x) else None
+
+
+def part_of_rows(x: Tensor, width: int) -> int | None:
+    """The same of rows, where each is computed alone.
+
+    Args:
+        x: (..., C).
+        width: Channels of what is made on the way.
+    """
+    if not x.is_cpu or torch.compiler.is_compiling() or is_traced_or_transformed():
+        return None
+    rows = x.shape[:-1].numel()
+    parts = rows // max(_ROWS, PART // width) if rows * width > _LARGE else 1
+    return -(-rows // parts) if parts > 1 else None
 
 
 def by_parts(compute: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dat_cli.ops.attention import attention
-from dat_cli.ops.attention_in_cache import SCORES, attend_each, attend_over, is_left_to_compiler
-from dat_cli.ops.circumstances import is_plain_inference, is_plain_training
+from dat_cli.ops.attention import SCORES, attend_each, attend_over, attention, is_left_to_compiler
+from dat_cli.ops.circumstances import is_plain_inference
 
 _HEADS = 2**16 - 1  # that a GPU's attention takes
 
@@ -33,8 +32,6 @@ def patch_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kin
     batch, number, heads = query.shape[:3]
     if len(bias) > 1:
         bias = bias.index_select(0, kinds)  # (n, h, M, N)
-        if is_plain_training(query, key, value, bias):
-            return attention(query, key, value, bias[None])
         # Images share it if patches count as heads. On a CPU that is not worth a copy of queries, keys and values, but
         # a compiler would keep the bias of all images.
         copied = query.is_cpu and not query.is_contiguous() and not is_left_to_compiler(*scores)

@@ -60,7 +60,7 @@ _along_again = lru_cache(_along)
 
 
 def cut_tiles(x: Tensor, rows: Tiles, columns: Tiles, *, of_keys: bool) -> Tensor:
-    """(B, H, W, h, d) -> (B, Ty Tx, h, cells of a tile, d), for its queries or its keys; zeros beyond the map."""
+    """A view of (B, H, W, h, d) by tile, for its queries (B, Ty, Tx, h, T, T', d) or its keys; zeros beyond the map."""
     padding = [0, 0, 0, 0]
     for axis, tiles in ((2, columns), (1, rows)):
         before = tiles.before if of_keys else 0
@@ -69,8 +69,7 @@ def cut_tiles(x: Tensor, rows: Tiles, columns: Tiles, *, of_keys: bool) -> Tenso
     x = F.pad(x, padding)
     for axis, tiles in ((1, rows), (2, columns)):
         x = x.unfold(axis, tiles.keys if of_keys else tiles.queries, tiles.queries)
-    x = x.permute(0, 1, 2, 3, 5, 6, 4)  # (B, Ty, Tx, h, U, U', d)
-    return x.flatten(4, 5).flatten(1, 2)  # the cells are copied
+    return x.permute(0, 1, 2, 3, 5, 6, 4)
 
 
 def tile_bias(table: Tensor, rows: Tiles, columns: Tiles, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.models.layers import Conv, Mlp
+from dat_cli.models.window import WindowAttention
 from dat_cli.ops import constant_weights, reference
 from dat_cli.ops.deformable import deformable_attention
+from dat_cli.ops.linear import linear
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.points import query_points
@@ -105,7 +107,7 @@ def test_an_mlp_of_many_images_works_through_some_at_a_time(monkeypatch: pytest.
     with reference():
         plain = mlp(x)
     monkeypatch.setattr("dat_cli.ops.parts._LARGE", 3 * 6 * 7 * 32)
-    monkeypatch.setattr("dat_cli.ops.parts._PART", 2 * 6 * 7 * 32)
+    monkeypatch.setattr("dat_cli.ops.parts.PART", 2 * 6 * 7 * 32)
     compute = Mlp._convolved
 
     def convolved(self: Mlp, part: Tensor) -> Tensor:
@@ -124,6 +126,67 @@ def test_an_mlp_of_many_images_works_through_some_at_a_time(monkeypatch: pytest.
     with torch.no_grad():
         mlp(x)
     assert seen[5:] == [5]
+
+
+def test_an_mlp_without_a_convolution_works_through_rows_that_are_nearly_as_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mlp, x = Mlp(8), torch.randn(2, 5, 10, 8)
+    seen: list[int] = []
+    with reference():
+        plain = mlp(x)
+    monkeypatch.setattr("dat_cli.ops.parts._LARGE", 99 * 32)
+    monkeypatch.setattr("dat_cli.ops.parts.PART", 30 * 32)
+    monkeypatch.setattr("dat_cli.ops.parts._ROWS", 20)
+
+    def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        seen.append(x.shape[:-1].numel())
+        return linear(x, weight, bias)
+
+    monkeypatch.setattr("dat_cli.ops.mlp.linear", multiply)
+    with torch.no_grad():
+        torch.testing.assert_close(mlp(x), plain)
+        assert seen == [34, 34, 32]
+        monkeypatch.setattr("dat_cli.ops.parts._ROWS", 80)
+        torch.testing.assert_close(mlp(x), plain)
+    assert seen[3:] == [100]
+
+
+def test_windows_of_many_images_are_attended_to_of_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = WindowAttention(16, 2, 4, shifted=True), torch.randn(5, 6, 7, 16)
+    seen: list[int] = []
+    with reference():
+        plain = layer(x)
+    monkeypatch.setattr("dat_cli.ops.parts._LARGE", 3 * 6 * 7 * 48)
+    monkeypatch.setattr("dat_cli.ops.parts.PART", 2 * 6 * 7 * 48)
+    compute = WindowAttention._of_images
+
+    def of_images(self: WindowAttention, part: Tensor) -> Tensor:
+        seen.append(len(part))
+        return compute(self, part)
+
+    monkeypatch.setattr(WindowAttention, "_of_images", of_images)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), plain)
+    layer(x)
+    layer.qkv.register_forward_hook(lambda *_: None)  # who looks sees all images
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), plain)
+    assert seen == [2, 2, 1, 5, 5]
+
+
+@pytest.mark.parametrize("most", [1, 3000, 10000, 2**20])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_neighbourhoods_are_attended_to_of_some_images_or_rows_of_tiles_at_a_time(
+    batch: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.neighborhood.PART", most)
+    query, key, value = (torch.randn(batch, 22, 31, 2, 4) for _ in range(3))
+    table = torch.randn(2, 13, 13)
+    with reference():
+        plain = neighborhood_attention(query, key, value, table, 7)
+    with torch.no_grad():
+        torch.testing.assert_close(neighborhood_attention(query, key, value, table, 7), plain)
 
 
 def test_the_compiler_is_told_what_the_operators_give() -> None:

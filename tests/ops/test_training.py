@@ -1,4 +1,4 @@
-"""What only training in float32 on a CPU does: parts that fit a cache, and nothing kept that is quickly made again."""
+"""What only training in float32 on a CPU does: MLPs in parts that fit a cache, and gradients of weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from dat_cli.models import create_model
 from dat_cli.models.layers import Mlp
 from dat_cli.ops import onednn, reference
-from dat_cli.ops.attention import attention, attention_reference
 from dat_cli.ops.linear import gradient_of_weight
-from dat_cli.ops.patches import patch_attention
 
 needs_onednn = pytest.mark.skipif(not onednn._IS_HERE, reason="PyTorch without oneDNN, or another processor")
 
@@ -37,14 +35,6 @@ def result_and_gradients(compute: Callable[..., Tensor], inputs: list[Tensor]) -
     return [result.detach(), *torch.autograd.grad((result * weight).sum(), wanted, allow_unused=True)]
 
 
-def attention_inputs(batch: int, shared: bool) -> list[Tensor]:
-    # As layers give them: views with heads behind queries.
-    query, key, value = (torch.randn(batch, cells, 3, 8).transpose(1, 2) for cells in (4, 6, 6))
-    bias = torch.randn(1 if shared else batch, 3, 4, 6)
-    bias[..., 2].fill_(float("-inf"))
-    return [each.requires_grad_() for each in (query, key, value, bias)]
-
-
 @pytest.mark.usefixtures("_products")
 @pytest.mark.parametrize("part", [1, 100, 2**20])
 @pytest.mark.parametrize("shape", [(2, 3, 5, 6), (7, 6), (6,), (0, 6)])
@@ -52,7 +42,7 @@ def attention_inputs(batch: int, shared: bool) -> list[Tensor]:
 def test_an_mlp_in_parts_is_the_plain_arithmetic(
     frozen: tuple[int, ...], shape: tuple[int, ...], part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dat_cli.ops.mlp._PART", part)
+    monkeypatch.setattr("dat_cli.ops.mlp.PART", part)
     layer = Mlp(6)
     inputs = [torch.randn(shape), *layer.parameters()]
     for index, each in enumerate(inputs):
@@ -96,49 +86,18 @@ def test_who_looks_at_a_gradient_inside_an_mlp_sees_it() -> None:
     torch.testing.assert_close(seen[1], seen[0])
 
 
-@pytest.mark.parametrize("most", [1, 100, 2**20])
-@pytest.mark.parametrize("batch", [0, 1, 3])
-@pytest.mark.parametrize("shared", [False, True])
-def test_attention_in_training_is_the_plain_arithmetic(
-    shared: bool, batch: int, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dat_cli.ops.attention.SCORES", most)
-    inputs = attention_inputs(batch, shared)
-    plain = result_and_gradients(attention_reference, inputs)
-    torch.testing.assert_close(result_and_gradients(attention, inputs), plain)
-
-
-@pytest.mark.parametrize("most", [1, 2**20])
-@pytest.mark.parametrize("kinds", [1, 3])
-def test_patches_give_the_bias_of_each_kind_its_gradient(
-    kinds: int, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dat_cli.ops.attention.SCORES", most)
-    inputs = [torch.randn(2, 5, cells, 3, 8).transpose(2, 3) for cells in (4, 6, 6)] + [torch.randn(kinds, 3, 4, 6)]
-    inputs = [each.requires_grad_() for each in inputs]
-    which = torch.arange(5) % kinds
-
-    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        return patch_attention(query, key, value, bias, which)
-
-    with reference():
-        plain = result_and_gradients(attend, inputs)
-    torch.testing.assert_close(result_and_gradients(attend, inputs), plain)
-
-
 @pytest.mark.usefixtures("_products")
 def test_gradients_can_be_derived_once_more() -> None:
     layer = Mlp(6)
-    mlp_inputs = [torch.randn(4, 6, requires_grad=True), *layer.parameters()]
-    for compute, inputs in ((attention, attention_inputs(2, shared=True)), (lambda x, *_: layer(x), mlp_inputs)):
+    inputs = [torch.randn(4, 6, requires_grad=True), *layer.parameters()]
 
-        def twice(*tensors: Tensor, compute: Callable[..., Tensor] = compute) -> Tensor:
-            (to_first,) = torch.autograd.grad(compute(*tensors).square().sum(), tensors[:1], create_graph=True)
-            return to_first
+    def twice(x: Tensor, *_: Tensor) -> Tensor:
+        (to_x,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+        return to_x
 
-        with reference():
-            plain = result_and_gradients(twice, inputs)
-        torch.testing.assert_close(result_and_gradients(twice, inputs), plain)
+    with reference():
+        plain = result_and_gradients(twice, inputs)
+    torch.testing.assert_close(result_and_gradients(twice, inputs), plain)
 
 
 def test_a_part_that_is_computed_again_in_the_backward_gives_the_same() -> None:
