@@ -17,7 +17,7 @@ from dat_cli.ops.convolution import convolution
 from dat_cli.ops.depthwise import add_depthwise_conv, depthwise_conv
 from dat_cli.ops.linear import linear, linear_gelu
 from dat_cli.ops.mlp import mlp
-from dat_cli.ops.parts import by_parts, part_size
+from dat_cli.ops.parts import by_parts, parts_of_images
 from dat_cli.ops.recompute import recomputed_on_gpu
 
 
@@ -196,10 +196,10 @@ class Mlp(nn.Module):
             if is_unseen(up) and is_unseen(down):
                 return mlp(x, up.weight, up.bias, down.weight, down.bias)
             return down(gelu_of(up, x))
-        size = part_size(x, self._width)
-        if size is None or not (is_plain_inference(x, *self.parameters()) and all(map(is_unseen, self.children()))):
+        parts = parts_of_images(x, self._width)
+        if parts == 1 or not (is_plain_inference(x, *self.parameters()) and all(map(is_unseen, self.children()))):
             return self._convolved(x)
-        return by_parts(self._convolved, x, size)
+        return by_parts(self._convolved, x, parts)
 
     def _convolved(self, x: Tensor) -> Tensor:
         convolution = cast("nn.Module", self.depthwise)

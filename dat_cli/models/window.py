@@ -13,7 +13,7 @@ from dat_cli.models.observe import Local, Observable, Observation
 from dat_cli.ops.attention import attention_weights
 from dat_cli.ops.circumstances import is_plain_inference
 from dat_cli.ops.kept import kept_by_table
-from dat_cli.ops.parts import by_parts, part_size
+from dat_cli.ops.parts import by_parts, parts_of_images
 from dat_cli.ops.patches import patch_attention
 from dat_cli.ops.relative import relative_bias
 
@@ -46,11 +46,10 @@ class WindowAttention(Observable):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        size = part_size(x, 3 * x.shape[-1])
-        plain = size is not None and self.observer is None and is_plain_inference(x, *self.parameters())
-        if size is None or not (plain and is_unseen(self.qkv) and is_unseen(self.proj)):
+        parts = parts_of_images(x, 3 * x.shape[-1])
+        if parts == 1 or self.observer is not None or not is_plain_inference(x, *self.parameters()):
             return self._of_images(x)
-        return by_parts(self._of_images, x, size)
+        return by_parts(self._of_images, x, parts) if all(map(is_unseen, self.children())) else self._of_images(x)
 
     def _of_images(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]

@@ -95,6 +95,6 @@ def is_plain_inference(*tensors: Tensor | None) -> bool:
 
 def is_plain_training(*tensors: Tensor | None) -> bool:
     """Whether float32 is computed on the CPU for a backward alone: functions that have one may be called."""
-    if not wants_gradients(*tensors) or torch.compiler.is_compiling() or is_reference():
+    if is_reference() or torch.is_autocast_enabled("cpu") or not are_plain(*tensors):
         return False
-    return are_plain(*tensors) and not (torch.is_autocast_enabled("cpu") or is_traced_or_transformed())
+    return wants_gradients(*tensors) and not (torch.compiler.is_compiling() or is_traced_or_transformed())

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
 from dat_cli.ops import onednn
-from dat_cli.ops.processor import has_wide_vectors_of_amd
+from dat_cli.ops.processor import is_of_amd_since_zen_5
+
+_BY_ONEDNN = is_of_amd_since_zen_5()  # gradients of weights: on others MKL was as fast, or faster
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, training: bool = False) -> Tensor:
@@ -42,11 +44,11 @@ def linear_in_full(x: Tensor, weight: Tensor) -> Tensor:
 
 def gradient_of_weight(gradient: Tensor, x: Tensor) -> Tensor:
     """What the weight of a product is given back, of rows out and in: (R, C'), (R, C) -> (C', C)."""
-    if not (has_wide_vectors_of_amd() and onednn.suits(gradient, x, None)):
+    if not (_BY_ONEDNN and onednn.suits(gradient, x, None)):
         return gradient.t() @ x
     (rows, out), width = gradient.shape, x.shape[1]
-    if rows * out > rows * width + width * out:  # oneDNN copies its left side, and PyTorch the weight's if it is turned
-        return onednn.linear(x.t(), gradient.t(), None, training=True).t()
+    if rows * out > rows * width + width * out:  # oneDNN copies its left side, and a result is turned
+        return onednn.linear(x.t(), gradient.t(), None, training=True).t().contiguous()
     return onednn.linear(gradient.t(), x.t(), None, training=True)
 
 

@@ -14,43 +14,44 @@ _LARGE = 2**22  # numbers, 16 MiB: what is larger goes through the memory
 PART = 2**20
 """Numbers, 4 MiB: large enough for full speed. Twice as many were as fast, and half as many."""
 
-_ROWS = 2**11 + 1  # at least, in a part: fewer would be packed for, see ``mkl``
+_ROWS = 2**11 + 1  # at least, in a part: weights would be packed anew for each number of fewer, see ``mkl``
 
 
-def part_size(x: Tensor, width: int) -> int | None:
-    """How many images to compute at once, in eager form on a CPU; None if all.
+def parts_of_images(x: Tensor, width: int) -> int:
+    """Into how many parts to divide a batch in eager form on a CPU.
 
     Args:
         x: (B, ..., C).
         width: Channels of what is made on the way.
     """
-    if not x.is_cpu or torch.compiler.is_compiling() or is_traced_or_transformed():
-        return None
-    numbers = x.shape[:-1].numel() * width
-    size = max(1, len(x) * PART // numbers) if numbers > _LARGE else len(x)
-    return size if size < len(x) else None
+    if not _is_large(x, width):
+        return 1
+    rows = x.shape[1:-1].numel()
+    return max(1, len(x) // max(1, PART // (rows * width), -(-_ROWS // rows)))
 
 
-def part_of_rows(x: Tensor, width: int) -> int | None:
-    """The same of rows, where each is computed alone.
+def parts_of_rows(x: Tensor, width: int) -> int:
+    """The same for rows, where each is computed alone.
 
     Args:
         x: (..., C).
         width: Channels of what is made on the way.
     """
-    if not x.is_cpu or torch.compiler.is_compiling() or is_traced_or_transformed():
-        return None
-    rows = x.shape[:-1].numel()
-    parts = rows // max(_ROWS, PART // width) if rows * width > _LARGE else 1
-    return -(-rows // parts) if parts > 1 else None
+    return max(1, x.shape[:-1].numel() // max(_ROWS, PART // width)) if _is_large(x, width) else 1
 
 
-def by_parts(compute: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
-    """``compute(x)``, of so many images at a time.
+def by_parts(compute: Callable[[Tensor], Tensor], x: Tensor, parts: int) -> Tensor:
+    """``compute(x)``, of nearly as many at a time.
 
     Args:
-        compute: (B, ..., C) -> (B, ..., C'), of each image alone.
+        compute: (B, ..., C) -> (B, ..., C'), of each image or row alone.
         x: (B, ..., C).
-        size: Images.
+        parts: How many.
     """
-    return torch.cat([compute(part) for part in x.split(size)])
+    return torch.cat([compute(part) for part in x.tensor_split(parts)])
+
+
+def _is_large(x: Tensor, width: int) -> bool:
+    if not x.is_cpu or torch.compiler.is_compiling() or is_traced_or_transformed():
+        return False
+    return x.shape[:-1].numel() * width > _LARGE

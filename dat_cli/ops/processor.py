@@ -16,8 +16,8 @@ def is_of_intel() -> bool:
     return _maker_and_family()[0] == "GenuineIntel"
 
 
-def has_wide_vectors_of_amd() -> bool:
-    """Whether it is AMD's and computes 512 bits at once, Zen 5 or newer: oneDNN does so there, and MKL does not."""
+def is_of_amd_since_zen_5() -> bool:
+    """Whether it is AMD's, Zen 5 or newer: servers compute 512 bits at once there; oneDNN does so, and MKL does not."""
     maker, family = _maker_and_family()
     return maker == "AuthenticAMD" and family >= _ZEN_5
 

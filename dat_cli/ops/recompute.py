@@ -29,7 +29,7 @@ def recomputed_on_gpu(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor
     return recomputed(compute, *inputs) if is_on_gpu(inputs[0]) else compute(*inputs)
 
 
-def derived_again(out: Tensor, inputs: tuple[Tensor, ...], gradient: Tensor) -> tuple[Tensor | None, ...]:
+def derived_again(out: Tensor, inputs: tuple[Tensor | None, ...], gradient: Tensor) -> tuple[Tensor | None, ...]:
     """What a backward gives to each input, where it is derived itself.
 
     Args:
@@ -37,6 +37,6 @@ def derived_again(out: Tensor, inputs: tuple[Tensor, ...], gradient: Tensor) -> 
         inputs: Those that want no gradient get None.
         gradient: As ``out``.
     """
-    wanted = [each for each in inputs if each.requires_grad]
+    wanted = [each for each in inputs if each is not None and each.requires_grad]
     found = iter(torch.autograd.grad(out, wanted, gradient, create_graph=True))
-    return tuple(next(found) if each.requires_grad else None for each in inputs)
+    return tuple(next(found) if each is not None and each.requires_grad else None for each in inputs)

@@ -77,7 +77,7 @@ def count(name: str, task: str) -> Counts:
     call = partial(_train if task == "training" else _infer, network, images, labels)
     # Weights as in prediction; in training they are not constant. Products as on processors of no maker in particular.
     of_intel = mock.patch.object(mkl, "_IS_FASTER", new=False)
-    of_amd = mock.patch.object(linear, "has_wide_vectors_of_amd", return_value=False)
+    of_amd = mock.patch.object(linear, "_BY_ONEDNN", new=False)
     with reference(False), constant_weights(), of_intel, of_amd, _threads(_THREADS):
         call()  # what is computed once and kept is no part of a call
         network.zero_grad(set_to_none=True)

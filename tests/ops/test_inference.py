@@ -108,6 +108,7 @@ def test_an_mlp_of_many_images_works_through_some_at_a_time(monkeypatch: pytest.
         plain = mlp(x)
     monkeypatch.setattr("dat_cli.ops.parts._LARGE", 3 * 6 * 7 * 32)
     monkeypatch.setattr("dat_cli.ops.parts.PART", 2 * 6 * 7 * 32)
+    monkeypatch.setattr("dat_cli.ops.parts._ROWS", 1)
     compute = Mlp._convolved
 
     def convolved(self: Mlp, part: Tensor) -> Tensor:
@@ -117,9 +118,13 @@ def test_an_mlp_of_many_images_works_through_some_at_a_time(monkeypatch: pytest.
     monkeypatch.setattr(Mlp, "_convolved", convolved)
     with torch.no_grad():
         torch.testing.assert_close(mlp(x), plain)
-        assert seen == [2, 2, 1]
+        assert seen == [3, 2]
         mlp(x[:3])
-        assert seen[3:] == [3]
+        assert seen[2:] == [3]
+        monkeypatch.setattr("dat_cli.ops.parts._ROWS", 3 * 6 * 7)
+        mlp(x)
+        assert seen[3:] == [5]
+        monkeypatch.setattr("dat_cli.ops.parts._ROWS", 1)
     mlp(x)
     assert seen[4:] == [5]
     mlp.up.register_forward_hook(lambda *_: None)  # who looks sees all images
@@ -146,7 +151,7 @@ def test_an_mlp_without_a_convolution_works_through_rows_that_are_nearly_as_many
     monkeypatch.setattr("dat_cli.ops.mlp.linear", multiply)
     with torch.no_grad():
         torch.testing.assert_close(mlp(x), plain)
-        assert seen == [34, 34, 32]
+        assert seen == [34, 33, 33]
         monkeypatch.setattr("dat_cli.ops.parts._ROWS", 80)
         torch.testing.assert_close(mlp(x), plain)
     assert seen[3:] == [100]
@@ -159,6 +164,7 @@ def test_windows_of_many_images_are_attended_to_of_some_at_a_time(monkeypatch: p
         plain = layer(x)
     monkeypatch.setattr("dat_cli.ops.parts._LARGE", 3 * 6 * 7 * 48)
     monkeypatch.setattr("dat_cli.ops.parts.PART", 2 * 6 * 7 * 48)
+    monkeypatch.setattr("dat_cli.ops.parts._ROWS", 1)
     compute = WindowAttention._of_images
 
     def of_images(self: WindowAttention, part: Tensor) -> Tensor:
@@ -172,14 +178,22 @@ def test_windows_of_many_images_are_attended_to_of_some_at_a_time(monkeypatch: p
     layer.qkv.register_forward_hook(lambda *_: None)  # who looks sees all images
     with torch.no_grad():
         torch.testing.assert_close(layer(x), plain)
-    assert seen == [2, 2, 1, 5, 5]
+    assert seen == [3, 2, 5, 5]
 
 
-@pytest.mark.parametrize("most", [1, 3000, 10000, 2**20])
+@pytest.mark.parametrize(("most", "times"), [(1, 4), (11_000, 2), (30_000, 1), (2**20, 1 / 3)])
 @pytest.mark.parametrize("batch", [0, 1, 3])
 def test_neighbourhoods_are_attended_to_of_some_images_or_rows_of_tiles_at_a_time(
-    batch: int, most: int, monkeypatch: pytest.MonkeyPatch
+    batch: int, most: int, times: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    attended: list[int] = []
+
+    def attend(query: Tensor, *others: Tensor) -> Tensor:
+        attended.append(len(query))
+        return compute(query, *others)
+
+    compute = patch_attention
+    monkeypatch.setattr("dat_cli.ops.neighborhood.patch_attention", attend)
     monkeypatch.setattr("dat_cli.ops.neighborhood.PART", most)
     query, key, value = (torch.randn(batch, 22, 31, 2, 4) for _ in range(3))
     table = torch.randn(2, 13, 13)
@@ -187,6 +201,7 @@ def test_neighbourhoods_are_attended_to_of_some_images_or_rows_of_tiles_at_a_tim
         plain = neighborhood_attention(query, key, value, table, 7)
     with torch.no_grad():
         torch.testing.assert_close(neighborhood_attention(query, key, value, table, 7), plain)
+    assert len(attended) == max(1, max(1, batch) * times)  # 21,504 numbers are copied of the keys of an image
 
 
 def test_the_compiler_is_told_what_the_operators_give() -> None:

@@ -12,7 +12,7 @@ FACTS = "processor\t: 0\nvendor_id\t: {maker}\ncpu family\t: {family}\nmodel\t\t
 
 
 @pytest.mark.parametrize(
-    ("maker", "family", "is_of_intel", "is_wide"),
+    ("maker", "family", "is_of_intel", "is_zen_5"),
     [
         ("GenuineIntel", 6, True, False),
         ("AuthenticAMD", 25, False, False),
@@ -21,10 +21,10 @@ FACTS = "processor\t: 0\nvendor_id\t: {maker}\ncpu family\t: {family}\nmodel\t\t
     ],
 )
 def test_makers_and_families_are_told_apart(
-    maker: str, family: int, is_of_intel: bool, is_wide: bool, file: Path
+    maker: str, family: int, is_of_intel: bool, is_zen_5: bool, file: Path
 ) -> None:
     file.write_text(FACTS.format(maker=maker, family=family))
-    assert (processor.is_of_intel(), processor.has_wide_vectors_of_amd()) == (is_of_intel, is_wide)
+    assert (processor.is_of_intel(), processor.is_of_amd_since_zen_5()) == (is_of_intel, is_zen_5)
 
 
 @pytest.mark.parametrize("facts", [None, "", "Processor\t: ARMv8\nCPU architecture: 8\n", "cpu family\t: many\n"])
@@ -32,7 +32,7 @@ def test_what_does_not_say_so_is_neither(facts: str | None, file: Path) -> None:
     if facts is not None:
         file.write_text(facts)
     assert not processor.is_of_intel()
-    assert not processor.has_wide_vectors_of_amd()
+    assert not processor.is_of_amd_since_zen_5()
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.functional import jacobian
 from torch.utils.checkpoint import checkpoint
 
 from dat_cli.models import create_model
@@ -25,7 +27,7 @@ def seed() -> None:
 @pytest.fixture(params=[False, True], ids=["MKL", "oneDNN"])
 def _products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients of weights as processors of either kind make them."""
-    monkeypatch.setattr("dat_cli.ops.linear.has_wide_vectors_of_amd", lambda: request.param)
+    monkeypatch.setattr("dat_cli.ops.linear._BY_ONEDNN", request.param)
 
 
 def result_and_gradients(compute: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor | None]:
@@ -66,9 +68,35 @@ def test_of_the_hidden_map_of_an_mlp_one_is_kept() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        layer(x)
+        layer(x).mul_(2)
     parameters = {each.data_ptr() for each in layer.parameters()}
     assert sum(each.numel() for each in kept if each.data_ptr() not in parameters) == (1 + 4) * x.numel()
+
+
+@needs_onednn
+def test_what_is_frozen_costs_no_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = Mlp(6).requires_grad_(False), torch.randn(2, 3, 5, 6, requires_grad=True)
+    made: list[object] = []
+    monkeypatch.setattr("dat_cli.ops.mlp.gradient_of_weight", lambda *tensors: made.append(tensors))
+    layer(x).sum().backward()
+    assert not made
+    assert x.grad is not None
+
+
+def test_a_layer_without_a_bias_learns() -> None:
+    layer, x = Mlp(6), torch.randn(4, 6)
+    layer.up.register_parameter("bias", None)
+    with reference():
+        plain = result_and_gradients(lambda x, *_: layer(x), [x, *layer.parameters()])
+    torch.testing.assert_close(result_and_gradients(lambda x, *_: layer(x), [x, *layer.parameters()]), plain)
+
+
+@pytest.mark.usefixtures("_products")
+def test_several_gradients_can_be_asked_for_at_once() -> None:
+    layer, x = Mlp(6), torch.randn(4, 6)
+    with reference():
+        plain = jacobian(layer, x)
+    torch.testing.assert_close(jacobian(layer, x, vectorize=True), plain)
 
 
 def test_who_looks_at_a_gradient_inside_an_mlp_sees_it() -> None:
@@ -87,8 +115,11 @@ def test_who_looks_at_a_gradient_inside_an_mlp_sees_it() -> None:
 
 
 @pytest.mark.usefixtures("_products")
-def test_gradients_can_be_derived_once_more() -> None:
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_can_be_derived_once_more(bias: bool) -> None:
     layer = Mlp(6)
+    if not bias:
+        layer.up.register_parameter("bias", None)
     inputs = [torch.randn(4, 6, requires_grad=True), *layer.parameters()]
 
     def twice(x: Tensor, *_: Tensor) -> Tensor:
@@ -113,9 +144,21 @@ def test_a_part_that_is_computed_again_in_the_backward_gives_the_same() -> None:
 def test_gradients_of_weights_by_either_library_are_the_same(
     rows: int, width: int, out: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gradient, x = torch.randn(rows, out), torch.randn(rows, width)
-    monkeypatch.setattr("dat_cli.ops.linear.has_wide_vectors_of_amd", lambda: True)
-    torch.testing.assert_close(gradient_of_weight(gradient, x), gradient.t() @ x)
+    called: list[bool] = []
+
+    def multiply(*arguments: Any, **options: Any) -> Tensor:
+        called.append(True)
+        return compute(*arguments, **options)
+
+    compute = onednn.linear
+    monkeypatch.setattr(onednn, "linear", multiply)
+    monkeypatch.setattr("dat_cli.ops.linear._BY_ONEDNN", True)
+    for gradient in (torch.randn(rows, out), torch.randn(out, rows).t(), torch.randn(out).expand(rows, -1)):
+        for x in (torch.randn(rows, width), torch.randn(rows, 2 * width)[:, ::2]):
+            found = gradient_of_weight(gradient, x)
+            torch.testing.assert_close(found, gradient.t() @ x, rtol=1e-5, atol=1e-4)
+            assert found.is_contiguous()
+    assert len(called) == 6
 
 
 @pytest.mark.usefixtures("_products")
