@@ -53,7 +53,7 @@ def add_depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: 
         bias: (C,) or None.
         gelu: Apply a GELU to the sum.
     """
-    padding = weight.shape[-1] // 2
+    padding = int(weight.shape[-1]) // 2  # a tensor where torch 2.6 traces
     if onednn.suits(x, weight, bias):
         # The sum is itself a convolution, whose filter has one more in its centre: one pass instead of three.
         return onednn.depthwise(x, weight, bias, 1, padding, centre=1.0, gelu=gelu)

@@ -18,8 +18,9 @@ def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
     Hooks on modules that it calls see the second time, too.
     """
-    transformed = is_transformed() or torch._C._functorch.get_dynamic_layer_stack_depth() > 0  # when compiled, too
-    if not torch.is_grad_enabled() or is_reference() or is_exported() or transformed:
+    if not torch.is_grad_enabled() or is_reference() or is_exported():
+        return compute(*inputs)
+    if is_transformed() or torch._C._functorch.get_dynamic_layer_stack_depth() > 0:  # when compiled, too
         return compute(*inputs)
     return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
 

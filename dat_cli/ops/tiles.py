@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from dat_cli.ops.relative import relative_bias
 _COPY = 6
 
 
-class Tiles(NamedTuple):
+@dataclass(frozen=True)  # to the compiler of torch 2.6 properties of a named tuple are no numbers
+class Tiles:
     """One axis cut into ``number`` tiles of T ``queries``, which see U ``keys`` from ``before`` the first query on."""
 
     number: int
