@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import cast
 
 import pytest
@@ -257,9 +258,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     environment |= {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", script]
-    # Of twelve processes, one happens to have something else where its memory would have to grow.
-    pages = (
+    # In one process of ten, what else lies in memory decides, this way or the other.
+    pages = [
         int(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
-        for _ in range(4)
-    )
-    assert any(each < 1000 for each in pages)  # of 15,360
+        for _ in range(5)
+    ]
+    assert median(pages) < 1000  # of 15,360
