@@ -20,6 +20,7 @@ from dat_cli.ops.attention import (
     is_left_to_compiler,
 )
 from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
+from dat_cli.ops.keywise import attend_keywise, is_worth
 from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias, row_parts
 from dat_cli.ops.recompute import recomputed
 from dat_cli.ops.setting import is_reference
@@ -171,9 +172,27 @@ def _attention_in_cache(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor, y: Tensor, x: Tensor, key_points: Tensor
 ) -> Tensor:
     """The bias and what is added to it stay in the processor's cache."""
-    threads = torch.get_num_threads()
     whole = _Pairs(query, key, value, table, (y, x), key_points)
-    return _in_parts(_attend_in_place, SCORES * threads, whole, least=threads).contiguous()
+    heads, keys = len(table) // key_points.shape[1], key.shape[1]
+    attend = _by_groups if whole.number and is_worth(heads, len(y), len(x), keys, table) else _by_pairs
+    return attend(whole).contiguous()
+
+
+def _by_groups(whole: _Pairs) -> Tensor:
+    """By images and groups, whose heads share their keys' positions."""
+    by_image = ([_attend_group(group) for group in image.groups(1)] for image in whole.images(1))
+    return torch.cat([torch.cat(groups, dim=-2) for groups in by_image])
+
+
+def _attend_group(group: _Pairs) -> Tensor:
+    query, key, value, table, query_points, key_points = group
+    attended = attend_keywise(query[0], key[0], value[0], table, query_points, key_points[0, 0])
+    return _by_pairs(group) if attended is None else attended[None]
+
+
+def _by_pairs(whole: _Pairs) -> Tensor:
+    threads = torch.get_num_threads()
+    return _in_parts(_attend_in_place, SCORES * threads, whole, least=threads)
 
 
 _attention_in_graph = torch.library.custom_op(

@@ -42,6 +42,13 @@ def linear_in_full(x: Tensor, weight: Tensor) -> Tensor:
     return F.linear(x, weight)
 
 
+def product_onto(onto: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The sum onto + x weight^T: (R, C'), (R, C), (C', C) -> (R, C')."""
+    if onednn.suits(x, weight, onto):
+        return onednn.linear_onto(onto, x, weight)
+    return torch.addmm(onto, x, weight.t())
+
+
 def gradient_of_weight(gradient: Tensor, x: Tensor) -> Tensor:
     """What the weight of a product is given back, of rows out and in: (R, C'), (R, C) -> (C', C)."""
     if not (_BY_ONEDNN and onednn.suits(gradient, x, None)):

@@ -56,6 +56,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False
     return (_linear_in_graph if torch.compiler.is_compiling() else _linear)(x, weight, bias, gelu)
 
 
+def linear_onto(onto: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The sum onto + x weight^T in one pass, not in a graph: (R, C'), (R, C), (C', C) -> (R, C')."""
+    return torch.ops.mkldnn._linear_pointwise.binary(x, onto, weight, None, "add")
+
+
 def depthwise(
     x: Tensor,
     weight: Tensor,

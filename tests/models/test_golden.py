@@ -45,8 +45,8 @@ class Run:
     gradients: dict[str, Tensor] = field(default_factory=dict)
 
 
-def run(name: str, dtype: torch.dtype) -> Run:
-    """Authors' state dict -> converter -> our network -> forward and backward."""
+def load(name: str, dtype: torch.dtype) -> tuple[DAT, Any]:
+    """Authors' state dict -> converter -> our network, and the numbers of the case."""
     numbers = np.load(GOLDEN / f"{name}.npz")
     meta = json.loads(str(numbers["meta"]))
     variant = VARIANTS["dat_tiny" if meta["version"] == "v1" else "dat_pp_tiny"]
@@ -56,8 +56,13 @@ def run(name: str, dtype: torch.dtype) -> Run:
     theirs = {name: torch.from_numpy(fill.parameter(name, tuple(shape))) for name, shape in shapes.items()}
     model = DAT(variant, img_size=meta["overrides"].get("img_size")).double().eval()
     model.load_state_dict(resize_tables(from_authors(theirs, variant), model))
-    model.to(dtype)
+    return model.to(dtype), numbers
 
+
+def run(name: str, dtype: torch.dtype) -> Run:
+    """Our network's forward and backward."""
+    model, numbers = load(name, dtype)
+    meta = json.loads(str(numbers["meta"]))
     positions: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:
@@ -79,7 +84,7 @@ def run(name: str, dtype: torch.dtype) -> Run:
         cotangent = torch.from_numpy(fill.cotangent(tuple(result.logits.shape))).to(dtype)
         (result.logits * cotangent).sum().backward()
         ours = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-        result.gradients = to_authors(ours, variant)
+        result.gradients = to_authors(ours, model.variant)
         assert image.grad is not None
         result.gradients["image"] = image.grad
     return result
@@ -128,6 +133,19 @@ def test_single_precision_stays_close(name: str) -> None:
     # Bilinear interpolation has kinks: in one case rounding puts a pair of query and key on the other side of a cell's
     # border of the bias table, which moves gradients by up to one percent. Double precision holds that case to 1e-7.
     check_gradients(single, relative=2e-2 if name == "dat_pp_tiny_256x320" else 1e-3)
+
+
+@pytest.mark.parametrize("keywise", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_inference_is_the_authors_too(name: str, keywise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if keywise:  # what only larger images do
+        monkeypatch.setattr("dat_cli.ops.keywise._WORTH", 1)
+        monkeypatch.setattr("dat_cli.ops.keywise._CELLS", 1000)
+        monkeypatch.setattr("dat_cli.ops.deformable._by_pairs", None)
+    model, numbers = load(name, torch.float32)
+    image = torch.from_numpy(fill.image(tuple(json.loads(str(numbers["meta"]))["input"]))).float()
+    with torch.inference_mode():
+        assert error(model(image), numbers["logits"]) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["dat_tiny_224", "dat_pp_tiny_256x320"])

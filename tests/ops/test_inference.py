@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from dat_cli.models.layers import Conv, Mlp
 from dat_cli.models.window import WindowAttention
 from dat_cli.ops import constant_weights, reference
 from dat_cli.ops.deformable import deformable_attention
+from dat_cli.ops.keywise import attend_keywise
 from dat_cli.ops.linear import linear
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
@@ -82,6 +84,80 @@ def test_threads_that_share_a_map_see_the_same(
         plain = deformable_attention(*arguments)
     torch.testing.assert_close(deformable_attention(*arguments), plain)
     torch.testing.assert_close(deformable_attention(*(query.requires_grad_(), *arguments[1:])), plain)  # another path
+
+
+@pytest.fixture
+def keywise(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Small maps are attended as large ones are; for each image and group, whether that was safe."""
+    safe: list[bool] = []
+
+    def attend(*arguments: Any) -> Tensor | None:
+        attended = attend_keywise(*arguments)
+        safe.append(attended is not None)
+        return attended
+
+    monkeypatch.setattr("dat_cli.ops.keywise._WORTH", 1)
+    monkeypatch.setattr("dat_cli.ops.keywise._CELLS", 1000)
+    monkeypatch.setattr("dat_cli.ops.deformable.attend_keywise", attend)
+    return safe
+
+
+@pytest.mark.parametrize("most", [1, 100, 2**20])
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize(("batch", "groups"), [(1, 1), (2, 3)])
+def test_large_maps_are_attended_by_keys(
+    batch: int, groups: int, size: int, most: int, keywise: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dat_cli.ops.keywise._KEYS", size)
+    monkeypatch.setattr("dat_cli.ops.keywise._MOST_KEYS", size)
+    monkeypatch.setattr("dat_cli.ops.keywise._PAIRS", most)
+    query, key, value = torch.randn(batch, 6, 5, 6, 8), torch.randn(batch, 7, 6, 8), torch.randn(batch, 7, 6, 8)
+    table, positions = torch.randn(6, 11, 9), torch.rand(batch, groups, 7, 2) * 8 - 4  # some far beyond the table
+    arguments = (query, key, value, table, query_points(6, 5, "dat_pp", like=positions), positions)
+    with reference():
+        plain = deformable_attention(*arguments)
+    torch.testing.assert_close(deformable_attention(*arguments), plain)
+    assert keywise == [True] * batch * groups
+
+
+@pytest.mark.parametrize("bias", [-200.0, 200.0, float("nan"), float("inf"), float("-inf")])
+def test_scores_whose_powers_overflow_are_attended_by_pairs(bias: float, keywise: list[bool]) -> None:
+    query, key, value = torch.randn(2, 6, 5, 2, 8), torch.randn(2, 7, 2, 8), torch.randn(2, 7, 2, 8)
+    table, positions = torch.randn(2, 11, 9), torch.rand(2, 2, 7, 2) * 2 - 1
+    table[1] += bias
+    arguments = (query, key, value, table, query_points(6, 5, "dat_pp", like=positions), positions)
+    with reference():
+        plain = deformable_attention(*arguments)
+    found = deformable_attention(*arguments)
+    torch.testing.assert_close(found, plain, rtol=1e-3, atol=1e-4, equal_nan=True)  # scores of 200 are as fine
+    assert keywise == [True, False] * 2
+
+
+@pytest.mark.usefixtures("keywise")
+def test_a_position_that_is_no_number_gives_none_in_large_maps_too() -> None:
+    query, key, value = torch.randn(1, 6, 5, 2, 8), torch.randn(1, 7, 2, 8), torch.randn(1, 7, 2, 8)
+    positions = torch.rand(1, 1, 7, 2)
+    positions[0, 0, 3] = float("nan")
+    points = query_points(6, 5, "dat_pp", like=positions)
+    assert deformable_attention(query, key, value, torch.randn(2, 11, 9), points, positions).shape == query.shape
+
+
+def test_a_table_of_one_row_is_looked_up_for_each_pair(keywise: list[bool]) -> None:
+    query, key = torch.randn(1, 6, 5, 2, 8), torch.randn(1, 7, 2, 8)
+    positions = torch.randn(1, 1, 7, 2)
+    arguments = (query, key, key, torch.randn(2, 1, 3), query_points(6, 5, "dat_pp", like=positions), positions)
+    with reference():
+        plain = deformable_attention(*arguments)
+    torch.testing.assert_close(deformable_attention(*arguments), plain)
+    assert not keywise
+
+
+@pytest.mark.usefixtures("keywise")
+def test_large_maps_of_no_images_are_none() -> None:
+    query, key = torch.randn(0, 6, 5, 2, 8), torch.randn(0, 7, 2, 8)
+    positions = torch.randn(0, 1, 7, 2)
+    points = query_points(6, 5, "dat_pp", like=positions)
+    assert deformable_attention(query, key, key, torch.randn(2, 11, 9), points, positions).shape == query.shape
 
 
 @pytest.mark.parametrize("constant", [False, True])
