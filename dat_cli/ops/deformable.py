@@ -173,8 +173,8 @@ def _attention_in_cache(
 ) -> Tensor:
     """The bias and what is added to it stay in the processor's cache."""
     whole = _Pairs(query, key, value, table, (y, x), key_points)
-    heads, keys = len(table) // key_points.shape[1], key.shape[1]
-    attend = _by_groups if whole.number and is_worth(heads, len(y), len(x), keys, table) else _by_pairs
+    maps = key_points.shape[:2].numel()  # none of an empty batch
+    attend = _by_groups if maps and is_worth(whole.number // maps, table, (y, x)) else _by_pairs
     return attend(whole).contiguous()
 
 

@@ -135,12 +135,13 @@ def test_single_precision_stays_close(name: str) -> None:
     check_gradients(single, relative=2e-2 if name == "dat_pp_tiny_256x320" else 1e-3)
 
 
-@pytest.mark.parametrize("keywise", [False, True])
+@pytest.mark.parametrize("by", ["pairs", "shifted keys", "stretched keys"])
 @pytest.mark.parametrize("name", CASES)
-def test_inference_is_the_authors_too(name: str, keywise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if keywise:  # what only larger images do
+def test_inference_is_the_authors_too(name: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by != "pairs":  # what only larger images do
         monkeypatch.setattr("dat_cli.ops.keywise._WORTH", 1)
-        monkeypatch.setattr("dat_cli.ops.keywise._CELLS", 1000)
+        monkeypatch.setattr("dat_cli.ops.keywise_bias._STEPS", 100 if by == "shifted keys" else 0)
+        monkeypatch.setattr("dat_cli.ops.keywise_bias._CELLS", 1000)
         monkeypatch.setattr("dat_cli.ops.deformable._by_pairs", None)
     model, numbers = load(name, torch.float32)
     image = torch.from_numpy(fill.image(tuple(json.loads(str(numbers["meta"]))["input"]))).float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
+from dat_cli.catalog import Generation
 from dat_cli.models.layers import Conv, Mlp
 from dat_cli.models.window import WindowAttention
 from dat_cli.ops import constant_weights, reference
@@ -86,8 +87,8 @@ def test_threads_that_share_a_map_see_the_same(
     torch.testing.assert_close(deformable_attention(*(query.requires_grad_(), *arguments[1:])), plain)  # another path
 
 
-@pytest.fixture
-def keywise(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+@pytest.fixture(params=["Shifted", "Stretched"])
+def keywise(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Small maps are attended as large ones are; for each image and group, whether that was safe."""
     safe: list[bool] = []
 
@@ -97,9 +98,22 @@ def keywise(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         return attended
 
     monkeypatch.setattr("dat_cli.ops.keywise._WORTH", 1)
-    monkeypatch.setattr("dat_cli.ops.keywise._CELLS", 1000)
+    monkeypatch.setattr("dat_cli.ops.keywise_bias._STEPS", 100 if request.param == "Shifted" else 0)
+    monkeypatch.setattr("dat_cli.ops.keywise_bias._CELLS", 1000)
     monkeypatch.setattr("dat_cli.ops.deformable.attend_keywise", attend)
     return safe
+
+
+def pairs(batch: int, groups: int, table: tuple[int, int], generation: Generation = "dat_pp") -> Sequence[Any]:
+    """What deformable attention is given; many keys are far beyond the table."""
+    query, key, value = torch.randn(batch, 6, 5, 6, 8), torch.randn(batch, 7, 6, 8), torch.randn(batch, 7, 6, 8)
+    positions = torch.rand(batch, groups, 7, 2) * 8 - 4
+    return query, key, value, torch.randn(6, *table), query_points(6, 5, generation, like=positions), positions
+
+
+def plain_attention(arguments: Sequence[Any]) -> Tensor:
+    with reference():
+        return deformable_attention(*arguments)
 
 
 @pytest.mark.parametrize("most", [1, 100, 2**20])
@@ -111,53 +125,50 @@ def test_large_maps_are_attended_by_keys(
     monkeypatch.setattr("dat_cli.ops.keywise._KEYS", size)
     monkeypatch.setattr("dat_cli.ops.keywise._MOST_KEYS", size)
     monkeypatch.setattr("dat_cli.ops.keywise._PAIRS", most)
-    query, key, value = torch.randn(batch, 6, 5, 6, 8), torch.randn(batch, 7, 6, 8), torch.randn(batch, 7, 6, 8)
-    table, positions = torch.randn(6, 11, 9), torch.rand(batch, groups, 7, 2) * 8 - 4  # some far beyond the table
-    arguments = (query, key, value, table, query_points(6, 5, "dat_pp", like=positions), positions)
-    with reference():
-        plain = deformable_attention(*arguments)
-    torch.testing.assert_close(deformable_attention(*arguments), plain)
+    arguments = pairs(batch, groups, (11, 9))
+    torch.testing.assert_close(deformable_attention(*arguments), plain_attention(arguments))
     assert keywise == [True] * batch * groups
+
+
+@pytest.mark.parametrize("generation", ["dat", "dat_pp"])
+@pytest.mark.parametrize("table", [(11, 9), (3, 9), (5, 3), (23, 13), (2, 40)])
+def test_tables_of_any_size_are_looked_up_by_keys(
+    table: tuple[int, int], generation: Generation, keywise: list[bool]
+) -> None:
+    arguments = pairs(2, 2, table, generation)
+    torch.testing.assert_close(deformable_attention(*arguments), plain_attention(arguments))
+    assert keywise == [True] * 4
 
 
 @pytest.mark.parametrize("bias", [-200.0, 200.0, float("nan"), float("inf"), float("-inf")])
 def test_scores_whose_powers_overflow_are_attended_by_pairs(bias: float, keywise: list[bool]) -> None:
-    query, key, value = torch.randn(2, 6, 5, 2, 8), torch.randn(2, 7, 2, 8), torch.randn(2, 7, 2, 8)
-    table, positions = torch.randn(2, 11, 9), torch.rand(2, 2, 7, 2) * 2 - 1
-    table[1] += bias
-    arguments = (query, key, value, table, query_points(6, 5, "dat_pp", like=positions), positions)
-    with reference():
-        plain = deformable_attention(*arguments)
+    arguments = pairs(2, 2, (11, 9))
+    arguments[5].div_(4)  # so that every query finds its keys in the table
+    arguments[3][3:] += bias
     found = deformable_attention(*arguments)
-    torch.testing.assert_close(found, plain, rtol=1e-3, atol=1e-4, equal_nan=True)  # scores of 200 are as fine
+    # Scores of 200 are as fine.
+    torch.testing.assert_close(found, plain_attention(arguments), rtol=1e-3, atol=1e-4, equal_nan=True)
     assert keywise == [True, False] * 2
 
 
-@pytest.mark.usefixtures("keywise")
-def test_a_position_that_is_no_number_gives_none_in_large_maps_too() -> None:
-    query, key, value = torch.randn(1, 6, 5, 2, 8), torch.randn(1, 7, 2, 8), torch.randn(1, 7, 2, 8)
-    positions = torch.rand(1, 1, 7, 2)
-    positions[0, 0, 3] = float("nan")
-    points = query_points(6, 5, "dat_pp", like=positions)
-    assert deformable_attention(query, key, value, torch.randn(2, 11, 9), points, positions).shape == query.shape
+def test_positions_of_large_maps_may_be_no_numbers(keywise: list[bool]) -> None:
+    arguments = pairs(1, 2, (11, 9))
+    arguments[5][0, 1, 3] = float("nan")
+    attended = deformable_attention(*arguments)
+    assert attended[..., :3, :].isfinite().all()
+    assert attended[..., 3:, :].isnan().all()
+    assert keywise == [True, False]
 
 
-def test_a_table_of_one_row_is_looked_up_for_each_pair(keywise: list[bool]) -> None:
-    query, key = torch.randn(1, 6, 5, 2, 8), torch.randn(1, 7, 2, 8)
-    positions = torch.randn(1, 1, 7, 2)
-    arguments = (query, key, key, torch.randn(2, 1, 3), query_points(6, 5, "dat_pp", like=positions), positions)
-    with reference():
-        plain = deformable_attention(*arguments)
-    torch.testing.assert_close(deformable_attention(*arguments), plain)
-    assert not keywise
+def test_a_table_of_one_row_is_looked_up_too(keywise: list[bool]) -> None:
+    arguments = pairs(1, 1, (1, 3))
+    torch.testing.assert_close(deformable_attention(*arguments), plain_attention(arguments))
+    assert all(keywise)
 
 
 @pytest.mark.usefixtures("keywise")
 def test_large_maps_of_no_images_are_none() -> None:
-    query, key = torch.randn(0, 6, 5, 2, 8), torch.randn(0, 7, 2, 8)
-    positions = torch.randn(0, 1, 7, 2)
-    points = query_points(6, 5, "dat_pp", like=positions)
-    assert deformable_attention(query, key, key, torch.randn(2, 11, 9), points, positions).shape == query.shape
+    assert deformable_attention(*pairs(0, 1, (11, 9))).shape == (0, 6, 5, 6, 8)
 
 
 @pytest.mark.parametrize("constant", [False, True])
