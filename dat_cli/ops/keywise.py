@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from dat_cli.ops.attention import SCORES
 from dat_cli.ops.keywise_bias import bias_by_key
 from dat_cli.ops.linear import product_onto
 from dat_cli.ops.position_bias import Grid
 
 _WORTH = 2**21  # pairs of a group, below which preparing them takes longer than it saves
-_PAIRS = 2**19  # at a time for each thread, 2 MiB; half as many took a tenth longer
-_KEYS = 2**7  # at a time, at least
+_KEYS = 2**8  # at a time, at least: of fewer, adding up takes longer
 _MOST_KEYS = 768
 _SAFE = 2.0**64  # Sums within this have lost nothing, neither to infinity nor to what counts.
 
@@ -53,7 +53,7 @@ def attend_keywise(
         return None
     height, width, heads, channels = query.shape
     exponent = math.log2(math.e)
-    most = _PAIRS * torch.get_num_threads()
+    most = SCORES * torch.get_num_threads()
     size = _even(len(key), min(max(_KEYS, most // (height * width)), _MOST_KEYS))
     high = max(1, most // (size * width))
     queries = (query * (exponent * channels**-0.5)).permute(2, 0, 1, 3).contiguous()  # (h, H, W, d)

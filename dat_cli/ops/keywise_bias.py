@@ -99,9 +99,9 @@ class _Axis:
 def _between(maps: Tensor, shares: Tensor, axis: int) -> Tensor:
     """Linear interpolation of neighbours along an axis: of each step the share of the next one."""
     size = maps.shape[axis] - len(shares)
-    found = maps.narrow(axis, 0, size)
-    for step, share in enumerate(shares, 1):
-        found = found.lerp(maps.narrow(axis, step, size), share)
+    found = maps.narrow(axis, 0, size).lerp(maps.narrow(axis, 1, size), shares[0])
+    for step, share in enumerate(shares[1:], 2):
+        found.lerp_(maps.narrow(axis, step, size), share)
     return found
 
 

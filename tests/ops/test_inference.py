@@ -124,7 +124,7 @@ def test_large_maps_are_attended_by_keys(
 ) -> None:
     monkeypatch.setattr("dat_cli.ops.keywise._KEYS", size)
     monkeypatch.setattr("dat_cli.ops.keywise._MOST_KEYS", size)
-    monkeypatch.setattr("dat_cli.ops.keywise._PAIRS", most)
+    monkeypatch.setattr("dat_cli.ops.keywise.SCORES", most)
     arguments = pairs(batch, groups, (11, 9))
     torch.testing.assert_close(deformable_attention(*arguments), plain_attention(arguments))
     assert keywise == [True] * batch * groups
