@@ -19,8 +19,8 @@ from dat_cli.ops.attention import (
     attention_weights,
     is_left_to_compiler,
 )
-from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference
-from dat_cli.ops.keywise import attend_keywise, is_worth
+from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference, is_plain_training
+from dat_cli.ops.keywise.attention import attend_keywise, is_worth
 from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias, row_parts
 from dat_cli.ops.recompute import recomputed
 from dat_cli.ops.setting import is_reference
@@ -55,6 +55,8 @@ def deformable_attention(
     if is_plain_inference(query, key, value, table, key_points) and not is_left_to_compiler(whole.number):
         in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
         return in_cache(query, key, value, table, *query_points, key_points)
+    if is_plain_training(query, key, value, table, key_points) and _is_by_groups(whole, training=True):
+        return _by_groups(whole)
     if is_exported() or whole.number <= _PAIRS:  # what is exported is of no certain size
         return _attend(whole)
     return _in_parts(_attend_twice, _PAIRS, whole)
@@ -173,9 +175,13 @@ def _attention_in_cache(
 ) -> Tensor:
     """The bias and what is added to it stay in the processor's cache."""
     whole = _Pairs(query, key, value, table, (y, x), key_points)
-    maps = key_points.shape[:2].numel()  # none of an empty batch
-    attend = _by_groups if maps and is_worth(whole.number // maps, table, (y, x)) else _by_pairs
+    attend = _by_groups if _is_by_groups(whole) else _by_pairs
     return attend(whole).contiguous()
+
+
+def _is_by_groups(whole: _Pairs, *, training: bool = False) -> bool:
+    maps = whole.key_points.shape[:2].numel()
+    return is_worth(whole.number, maps, whole.table, whole.query_points, training=training)
 
 
 def _by_groups(whole: _Pairs) -> Tensor:
@@ -187,7 +193,9 @@ def _by_groups(whole: _Pairs) -> Tensor:
 def _attend_group(group: _Pairs) -> Tensor:
     query, key, value, table, query_points, key_points = group
     attended = attend_keywise(query[0], key[0], value[0], table, query_points, key_points[0, 0])
-    return _by_pairs(group) if attended is None else attended[None]
+    if attended is not None:
+        return attended[None]
+    return _attend_twice(group) if torch.is_grad_enabled() else _by_pairs(group)
 
 
 def _by_pairs(whole: _Pairs) -> Tensor:

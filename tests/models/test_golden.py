@@ -139,9 +139,9 @@ def test_single_precision_stays_close(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_inference_is_the_authors_too(name: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if by != "pairs":  # what only larger images do
-        monkeypatch.setattr("dat_cli.ops.keywise._WORTH", 1)
-        monkeypatch.setattr("dat_cli.ops.keywise_bias._STEPS", 100 if by == "shifted keys" else 0)
-        monkeypatch.setattr("dat_cli.ops.keywise_bias._CELLS", 1000)
+        monkeypatch.setattr("dat_cli.ops.keywise.attention._WORTH", 1)
+        monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100 if by == "shifted keys" else 0)
+        monkeypatch.setattr("dat_cli.ops.keywise.bias._CELLS", 1000)
         monkeypatch.setattr("dat_cli.ops.deformable._by_pairs", None)
     model, numbers = load(name, torch.float32)
     image = torch.from_numpy(fill.image(tuple(json.loads(str(numbers["meta"]))["input"]))).float()

@@ -16,7 +16,7 @@ from dat_cli.models.layers import Conv, Mlp
 from dat_cli.models.window import WindowAttention
 from dat_cli.ops import constant_weights, reference
 from dat_cli.ops.deformable import deformable_attention
-from dat_cli.ops.keywise import attend_keywise
+from dat_cli.ops.keywise.attention import attend_keywise
 from dat_cli.ops.linear import linear
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
@@ -97,9 +97,9 @@ def keywise(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         safe.append(attended is not None)
         return attended
 
-    monkeypatch.setattr("dat_cli.ops.keywise._WORTH", 1)
-    monkeypatch.setattr("dat_cli.ops.keywise_bias._STEPS", 100 if request.param == "Shifted" else 0)
-    monkeypatch.setattr("dat_cli.ops.keywise_bias._CELLS", 1000)
+    monkeypatch.setattr("dat_cli.ops.keywise.attention._WORTH", 1)
+    monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100 if request.param == "Shifted" else 0)
+    monkeypatch.setattr("dat_cli.ops.keywise.bias._CELLS", 1000)
     monkeypatch.setattr("dat_cli.ops.deformable.attend_keywise", attend)
     return safe
 
@@ -122,9 +122,9 @@ def plain_attention(arguments: Sequence[Any]) -> Tensor:
 def test_large_maps_are_attended_by_keys(
     batch: int, groups: int, size: int, most: int, keywise: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dat_cli.ops.keywise._KEYS", size)
-    monkeypatch.setattr("dat_cli.ops.keywise._MOST_KEYS", size)
-    monkeypatch.setattr("dat_cli.ops.keywise.SCORES", most)
+    monkeypatch.setattr("dat_cli.ops.keywise.group._KEYS", size)
+    monkeypatch.setattr("dat_cli.ops.keywise.group._MOST_KEYS", size)
+    monkeypatch.setattr("dat_cli.ops.keywise.group.SCORES", most)
     arguments = pairs(batch, groups, (11, 9))
     torch.testing.assert_close(deformable_attention(*arguments), plain_attention(arguments))
     assert keywise == [True] * batch * groups

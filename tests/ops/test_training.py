@@ -1,4 +1,4 @@
-"""What only training in float32 on a CPU does: MLPs in parts that fit a cache, and gradients of weights."""
+"""What only training in float32 on a CPU does: parts that fit a cache, large maps by keys, gradients of weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from torch.utils.checkpoint import checkpoint
 from dat_cli.models import create_model
 from dat_cli.models.layers import Mlp
 from dat_cli.ops import onednn, reference
+from dat_cli.ops.deformable import deformable_attention
+from dat_cli.ops.keywise.attention import attend_keywise
 from dat_cli.ops.linear import gradient_of_weight
+from dat_cli.ops.points import query_points
 
 needs_onednn = pytest.mark.skipif(not onednn._IS_HERE, reason="PyTorch without oneDNN, or another processor")
 
@@ -173,3 +176,102 @@ def test_a_network_learns_what_the_plain_arithmetic_would(name: str) -> None:
     with reference():
         plain = result_and_gradients(compute, inputs)
     torch.testing.assert_close(result_and_gradients(compute, inputs), plain, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture
+def keywise(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Small maps are attended as large ones are, in several blocks; for each image and group, whether that was safe."""
+    safe: list[bool] = []
+
+    def attend(*arguments: Any) -> Tensor | None:
+        attended = attend_keywise(*arguments)
+        safe.append(attended is not None)
+        return attended
+
+    monkeypatch.setattr("dat_cli.ops.keywise.attention._LARGE", 1)
+    monkeypatch.setattr("dat_cli.ops.keywise.attention._WORTH_TRAINING", 1)
+    monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100)
+    monkeypatch.setattr("dat_cli.ops.keywise.group._KEYS", 3)
+    monkeypatch.setattr("dat_cli.ops.keywise.group._MOST_KEYS", 3)
+    monkeypatch.setattr("dat_cli.ops.keywise.group.SCORES", 15)
+    monkeypatch.setattr("dat_cli.ops.deformable.attend_keywise", attend)
+    return safe
+
+
+def pairs(table: tuple[int, int], frozen: tuple[int, ...] = ()) -> list[Tensor]:
+    """Queries, keys, values, table and positions, some of which are beyond the table."""
+    query, key, value = torch.randn(2, 5, 4, 6, 8), torch.randn(2, 7, 6, 8), torch.randn(2, 7, 6, 8)
+    inputs = [query, key, value, torch.randn(6, *table), torch.rand(2, 3, 7, 2) * 4 - 2]
+    return [each.requires_grad_(index not in frozen) for index, each in enumerate(inputs)]
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, table: Tensor, positions: Tensor) -> Tensor:
+    grid = query_points(query.shape[1], query.shape[2], "dat_pp", like=query.new_zeros(()))
+    return deformable_attention(query, key, value, table, grid, positions)
+
+
+@pytest.mark.parametrize("table", [(9, 7), (3, 11), (19, 2), (1, 1)])
+@pytest.mark.parametrize("frozen", [(), (3,), (0, 4), (0, 1, 2, 3)])
+def test_large_maps_learn_by_keys(frozen: tuple[int, ...], table: tuple[int, int], keywise: list[bool]) -> None:
+    inputs = pairs(table, frozen)
+    with reference():
+        plain = result_and_gradients(attended, inputs)
+    torch.testing.assert_close(result_and_gradients(attended, inputs), plain, rtol=1e-4, atol=1e-5)
+    assert keywise == [True] * 6
+
+
+def test_positions_on_cells_move_as_in_sampling(keywise: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = (torch.randn(1, *shape, 2, 8, requires_grad=True) for shape in ((5, 5), (6,), (6,)))
+    table = torch.randn(2, 9, 9, requires_grad=True)
+    positions = (torch.randint(-2, 3, (1, 2, 6, 2)) / 2).requires_grad_()
+    inputs = [query, key, value, table, positions]
+    by_keys = result_and_gradients(attended, inputs)
+    assert keywise == [True] * 2
+    monkeypatch.setattr("dat_cli.ops.keywise.attention._LARGE", 2**40)
+    torch.testing.assert_close(by_keys, result_and_gradients(attended, inputs), rtol=1e-4, atol=1e-5)
+    assert len(keywise) == 2
+
+
+def test_scores_whose_powers_overflow_learn_by_pairs(keywise: list[bool]) -> None:
+    inputs = pairs((9, 7))
+    with torch.no_grad():
+        inputs[0][:, :, :, 2:] *= 200
+    with reference():
+        plain = result_and_gradients(attended, inputs)
+    torch.testing.assert_close(result_and_gradients(attended, inputs), plain, rtol=1e-3, atol=1e-2)
+    assert keywise == [True, False, False] * 2
+
+
+def test_large_maps_can_be_derived_once_more_and_for_several_gradients(keywise: list[bool]) -> None:
+    inputs = pairs((9, 7))
+
+    def twice(*inputs: Tensor) -> Tensor:
+        found = torch.autograd.grad(attended(*inputs).square().sum(), inputs, create_graph=True)
+        return torch.cat([each.flatten() for each in found])
+
+    def several(*inputs: Tensor) -> Tensor:
+        result = attended(*inputs)
+        weights = torch.linspace(-1, 1, 3 * result.numel()).view(3, *result.shape)
+        (found,) = torch.autograd.grad(result, inputs[4], weights, is_grads_batched=True)
+        return found
+
+    with reference():
+        plain = result_and_gradients(twice, inputs), several(*inputs)
+    found = result_and_gradients(twice, inputs), several(*inputs)
+    torch.testing.assert_close(found, plain, rtol=1e-3, atol=1e-3)
+    assert keywise == [True] * 12
+
+
+def test_what_large_maps_keep_does_not_grow_with_pairs(keywise: list[bool]) -> None:
+    inputs = pairs((9, 7))
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        attended(*inputs)
+    query, key = inputs[:2]
+    assert max(each.numel() for each in kept) <= max(query[0, ..., :2, :].numel(), key[0, :, :2].numel())
+    assert keywise == [True] * 6
