@@ -44,6 +44,31 @@ def fill() -> Any:
 
 
 @pytest.fixture
+def keywise_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each image and group that was attended key by key, whether that was safe."""
+    from dat_cli.ops.keywise.attention import attend_keywise
+
+    safe: list[bool] = []
+
+    def attend(*arguments: Any) -> Any:
+        attended = attend_keywise(*arguments)
+        safe.append(attended is not None)
+        return attended
+
+    monkeypatch.setattr("dat_cli.ops.deformable.attend_keywise", attend)
+    return safe
+
+
+@pytest.fixture
+def small_maps_keywise(keywise_calls: list[bool], monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The same, where small maps are attended as large ones are."""
+    for name in ("_WORTH", "_WORTH_TRAINING", "_LARGE"):
+        monkeypatch.setattr(f"dat_cli.ops.keywise.attention.{name}", 1)
+    monkeypatch.setattr("dat_cli.ops.keywise.bias._CELLS", 1000)
+    return keywise_calls
+
+
+@pytest.fixture
 def hub(_hub_url: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """An empty Hub, which the client of this process and of processes started with ``hub.environment`` talks to.
 

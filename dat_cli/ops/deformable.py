@@ -19,8 +19,15 @@ from dat_cli.ops.attention import (
     attention_weights,
     is_left_to_compiler,
 )
-from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_plain_inference, is_plain_training
-from dat_cli.ops.keywise.attention import attend_keywise, is_worth
+from dat_cli.ops.circumstances import (
+    is_exported,
+    is_on_gpu,
+    is_plain_inference,
+    is_plain_training,
+    wants_gradients,
+)
+from dat_cli.ops.keywise.attention import attend_keywise, keywise_way
+from dat_cli.ops.keywise.bias import Way
 from dat_cli.ops.position_bias import Grid, bias_by_rows, deformable_bias, position_bias, row_parts
 from dat_cli.ops.recompute import recomputed
 from dat_cli.ops.setting import is_reference
@@ -37,8 +44,9 @@ def deformable_attention(
 ) -> Tensor:
     """softmax(query key^T / sqrt(d) + bias) value.
 
-    Where all pairs would take more than 256 MiB, a part of them is attended at a time, and their bias and weights
-    are computed again for the backward pass instead of being kept.
+    Of large maps in float32 on a CPU key by key (``ops.keywise``). Elsewhere, where all pairs would take more than
+    256 MiB, a part of them is attended at a time. In both cases their bias and weights are computed again for the
+    backward pass instead of being kept.
 
     Args:
         query: (B, H, W, h, d).
@@ -55,8 +63,10 @@ def deformable_attention(
     if is_plain_inference(query, key, value, table, key_points) and not is_left_to_compiler(whole.number):
         in_cache = _attention_in_graph if torch.compiler.is_compiling() else _attention_in_cache
         return in_cache(query, key, value, table, *query_points, key_points)
-    if is_plain_training(query, key, value, table, key_points) and _is_by_groups(whole, training=True):
-        return _by_groups(whole)
+    if is_plain_training(query, key, value, table, key_points) and not wants_gradients(*query_points):
+        way = _keywise_way(whole, training=True)
+        if way is not None:
+            return _attend_keywise(way, whole)
     if is_exported() or whole.number <= _PAIRS:  # what is exported is of no certain size
         return _attend(whole)
     return _in_parts(_attend_twice, _PAIRS, whole)
@@ -175,30 +185,32 @@ def _attention_in_cache(
 ) -> Tensor:
     """The bias and what is added to it stay in the processor's cache."""
     whole = _Pairs(query, key, value, table, (y, x), key_points)
-    attend = _by_groups if _is_by_groups(whole) else _by_pairs
-    return attend(whole).contiguous()
+    way = _keywise_way(whole)
+    return (_attend_pairwise(whole) if way is None else _attend_keywise(way, whole)).contiguous()
 
 
-def _is_by_groups(whole: _Pairs, *, training: bool = False) -> bool:
+def _keywise_way(whole: _Pairs, *, training: bool = False) -> Way | None:
     maps = whole.key_points.shape[:2].numel()
-    return is_worth(whole.number, maps, whole.table, whole.query_points, training=training)
+    return keywise_way(whole.number, maps, whole.table, whole.query_points, training=training)
 
 
-def _by_groups(whole: _Pairs) -> Tensor:
+def _attend_keywise(way: Way, whole: _Pairs) -> Tensor:
     """By images and groups, whose heads share their keys' positions."""
-    by_image = ([_attend_group(group) for group in image.groups(1)] for image in whole.images(1))
+    by_image = ([_attend_group(way, group) for group in image.groups(1)] for image in whole.images(1))
     return torch.cat([torch.cat(groups, dim=-2) for groups in by_image])
 
 
-def _attend_group(group: _Pairs) -> Tensor:
+def _attend_group(way: Way, group: _Pairs) -> Tensor:
     query, key, value, table, query_points, key_points = group
-    attended = attend_keywise(query[0], key[0], value[0], table, query_points, key_points[0, 0])
+    attended = attend_keywise(way, query[0], key[0], value[0], table, query_points, key_points[0, 0])
     if attended is not None:
         return attended[None]
-    return _attend_twice(group) if torch.is_grad_enabled() else _by_pairs(group)
+    if wants_gradients(query, key, value, table, key_points):
+        return _in_parts(_attend_twice, _PAIRS, group)
+    return _attend_pairwise(group)
 
 
-def _by_pairs(whole: _Pairs) -> Tensor:
+def _attend_pairwise(whole: _Pairs) -> Tensor:
     threads = torch.get_num_threads()
     return _in_parts(_attend_in_place, SCORES * threads, whole, least=threads)
 

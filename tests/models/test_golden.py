@@ -137,12 +137,13 @@ def test_single_precision_stays_close(name: str) -> None:
 
 @pytest.mark.parametrize("by", ["pairs", "shifted keys", "stretched keys"])
 @pytest.mark.parametrize("name", CASES)
-def test_inference_is_the_authors_too(name: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inference_is_the_authors_too(
+    name: str, by: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if by != "pairs":  # what only larger images do
-        monkeypatch.setattr("dat_cli.ops.keywise.attention._WORTH", 1)
+        request.getfixturevalue("small_maps_keywise")
         monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100 if by == "shifted keys" else 0)
-        monkeypatch.setattr("dat_cli.ops.keywise.bias._CELLS", 1000)
-        monkeypatch.setattr("dat_cli.ops.deformable._by_pairs", None)
+        monkeypatch.setattr("dat_cli.ops.deformable._attend_pairwise", None)
     model, numbers = load(name, torch.float32)
     image = torch.from_numpy(fill.image(tuple(json.loads(str(numbers["meta"]))["input"]))).float()
     with torch.inference_mode():

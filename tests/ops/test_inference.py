@@ -16,7 +16,6 @@ from dat_cli.models.layers import Conv, Mlp
 from dat_cli.models.window import WindowAttention
 from dat_cli.ops import constant_weights, reference
 from dat_cli.ops.deformable import deformable_attention
-from dat_cli.ops.keywise.attention import attend_keywise
 from dat_cli.ops.linear import linear
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.patches import patch_attention
@@ -88,20 +87,12 @@ def test_threads_that_share_a_map_see_the_same(
 
 
 @pytest.fixture(params=["Shifted", "Stretched"])
-def keywise(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Small maps are attended as large ones are; for each image and group, whether that was safe."""
-    safe: list[bool] = []
-
-    def attend(*arguments: Any) -> Tensor | None:
-        attended = attend_keywise(*arguments)
-        safe.append(attended is not None)
-        return attended
-
-    monkeypatch.setattr("dat_cli.ops.keywise.attention._WORTH", 1)
+def keywise(
+    request: pytest.FixtureRequest, small_maps_keywise: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> list[bool]:
+    """Small maps are attended as large ones are, in either way."""
     monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100 if request.param == "Shifted" else 0)
-    monkeypatch.setattr("dat_cli.ops.keywise.bias._CELLS", 1000)
-    monkeypatch.setattr("dat_cli.ops.deformable.attend_keywise", attend)
-    return safe
+    return small_maps_keywise
 
 
 def pairs(batch: int, groups: int, table: tuple[int, int], generation: Generation = "dat_pp") -> Sequence[Any]:
@@ -151,19 +142,37 @@ def test_scores_whose_powers_overflow_are_attended_by_pairs(bias: float, keywise
     assert keywise == [True, False] * 2
 
 
-def test_positions_of_large_maps_may_be_no_numbers(keywise: list[bool]) -> None:
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_positions_of_large_maps_may_be_no_numbers(axis: int, number: float, keywise: list[bool]) -> None:
     arguments = pairs(1, 2, (11, 9))
-    arguments[5][0, 1, 3] = float("nan")
+    arguments[5][0, 1, 3, axis] = number
     attended = deformable_attention(*arguments)
     assert attended[..., :3, :].isfinite().all()
     assert attended[..., 3:, :].isnan().all()
     assert keywise == [True, False]
 
 
-def test_a_table_of_one_row_is_looked_up_too(keywise: list[bool]) -> None:
+def test_a_table_of_one_row_is_looked_up_too(keywise: list[bool], request: pytest.FixtureRequest) -> None:
     arguments = pairs(1, 1, (1, 3))
     torch.testing.assert_close(deformable_attention(*arguments), plain_attention(arguments))
-    assert all(keywise)
+    assert keywise == ([True] if "Shifted" in request.node.name else [])
+
+
+@pytest.mark.parametrize("large", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("made_for", [1, 5])  # times as large an image: whose table is stretched
+def test_maps_are_attended_by_keys_where_they_are_large(
+    made_for: int, training: bool, large: bool, keywise_calls: list[bool]
+) -> None:
+    size = 48 if large else 14
+    query, key = torch.randn(1, size, size, 2, 8, requires_grad=training), torch.randn(1, size * size, 2, 8)
+    table = torch.randn(2, *[2 * size // made_for - 1] * 2)
+    positions = torch.rand(1, 1, size * size, 2) * 2 - 1
+    points = query_points(size, size, "dat", like=positions)
+    with nullcontext() if training else torch.inference_mode():
+        deformable_attention(query, key, key, table, points, positions)
+    assert keywise_calls == ([True] if large and not (training and made_for > 1) else [])
 
 
 @pytest.mark.usefixtures("keywise")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,10 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from dat_cli.models import create_model
 from dat_cli.models.layers import Mlp
-from dat_cli.ops import onednn, reference
+from dat_cli.ops import deformable, onednn, reference
 from dat_cli.ops.deformable import deformable_attention
-from dat_cli.ops.keywise.attention import attend_keywise
-from dat_cli.ops.linear import gradient_of_weight
+from dat_cli.ops.linear import gradient_of_weight, product_onto
 from dat_cli.ops.points import query_points
 
 needs_onednn = pytest.mark.skipif(not onednn._IS_HERE, reason="PyTorch without oneDNN, or another processor")
@@ -179,23 +178,13 @@ def test_a_network_learns_what_the_plain_arithmetic_would(name: str) -> None:
 
 
 @pytest.fixture
-def keywise(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Small maps are attended as large ones are, in several blocks; for each image and group, whether that was safe."""
-    safe: list[bool] = []
-
-    def attend(*arguments: Any) -> Tensor | None:
-        attended = attend_keywise(*arguments)
-        safe.append(attended is not None)
-        return attended
-
-    monkeypatch.setattr("dat_cli.ops.keywise.attention._LARGE", 1)
-    monkeypatch.setattr("dat_cli.ops.keywise.attention._WORTH_TRAINING", 1)
+def keywise(small_maps_keywise: list[bool], monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Small maps are attended as large ones are, in several blocks."""
     monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100)
     monkeypatch.setattr("dat_cli.ops.keywise.group._KEYS", 3)
     monkeypatch.setattr("dat_cli.ops.keywise.group._MOST_KEYS", 3)
     monkeypatch.setattr("dat_cli.ops.keywise.group.SCORES", 15)
-    monkeypatch.setattr("dat_cli.ops.deformable.attend_keywise", attend)
-    return safe
+    return small_maps_keywise
 
 
 def pairs(table: tuple[int, int], frozen: tuple[int, ...] = ()) -> list[Tensor]:
@@ -220,15 +209,24 @@ def test_large_maps_learn_by_keys(frozen: tuple[int, ...], table: tuple[int, int
     assert keywise == [True] * 6
 
 
-def test_positions_on_cells_move_as_in_sampling(keywise: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    query, key, value = (torch.randn(1, *shape, 2, 8, requires_grad=True) for shape in ((5, 5), (6,), (6,)))
-    table = torch.randn(2, 9, 9, requires_grad=True)
-    positions = (torch.randint(-2, 3, (1, 2, 6, 2)) / 2).requires_grad_()
-    inputs = [query, key, value, table, positions]
+@pytest.mark.parametrize("width", [5, 7])  # of 7, cells are no binary fractions, and rounding decides on which side
+def test_positions_on_cells_move_as_in_sampling(
+    width: int, keywise: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, key, value = (torch.randn(1, *shape, 2, 8, requires_grad=True) for shape in ((5, width), (6,), (6,)))
+    table = torch.randn(2, 9, 2 * width - 1)
+    if width == 7:  # both sides are as steep
+        table = torch.linspace(-2, 2, 2 * width - 1).expand(2, 9, -1).clone()
+    x = torch.linspace(-1, 1, width)[torch.randint(1, width - 1, (1, 2, 6))]
+    positions = torch.stack([torch.randint(-1, 2, (1, 2, 6)) / 2, x], dim=-1).requires_grad_()
+    inputs = [query, key, value, table.requires_grad_(), positions]
     by_keys = result_and_gradients(attended, inputs)
     assert keywise == [True] * 2
     monkeypatch.setattr("dat_cli.ops.keywise.attention._LARGE", 2**40)
-    torch.testing.assert_close(by_keys, result_and_gradients(attended, inputs), rtol=1e-4, atol=1e-5)
+    by_pairs = result_and_gradients(attended, inputs)
+    if width == 7:
+        by_keys[-1], by_pairs[-1] = (cast("Tensor", found[-1])[..., 1] for found in (by_keys, by_pairs))
+    torch.testing.assert_close(by_keys, by_pairs, rtol=1e-4, atol=1e-5)
     assert len(keywise) == 2
 
 
@@ -240,6 +238,36 @@ def test_scores_whose_powers_overflow_learn_by_pairs(keywise: list[bool]) -> Non
         plain = result_and_gradients(attended, inputs)
     torch.testing.assert_close(result_and_gradients(attended, inputs), plain, rtol=1e-3, atol=1e-2)
     assert keywise == [True, False, False] * 2
+
+
+def test_what_is_not_safe_by_keys_learns_in_parts(keywise: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[int] = []
+    attend = deformable._attend
+
+    def count(part: deformable._Pairs) -> Tensor:
+        parts.append(part.number)
+        return attend(part)
+
+    inputs = pairs((9, 7))
+    with torch.no_grad():
+        inputs[0].mul_(200)
+    monkeypatch.setattr(deformable, "_PAIRS", 100)
+    monkeypatch.setattr(deformable, "_attend", count)
+    attended(*inputs).sum().backward()
+    assert max(parts) <= 100
+    assert not any(keywise)
+
+
+@pytest.mark.parametrize("scale", [1, 8])
+def test_the_backward_of_large_maps_is_exact_under_autocast(scale: float, keywise: list[bool]) -> None:
+    inputs = pairs((9, 7))
+    result = attended(*[each * scale if index == 0 else each for index, each in enumerate(inputs)])
+    weight = torch.linspace(-1, 1, result.numel()).view(result.shape)
+    plain = torch.autograd.grad(result, inputs, weight, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(result, inputs, weight)
+    torch.testing.assert_close(found, plain)
+    assert keywise == [True] * 6
 
 
 def test_large_maps_can_be_derived_once_more_and_for_several_gradients(keywise: list[bool]) -> None:
@@ -275,3 +303,10 @@ def test_what_large_maps_keep_does_not_grow_with_pairs(keywise: list[bool]) -> N
     query, key = inputs[:2]
     assert max(each.numel() for each in kept) <= max(query[0, ..., :2, :].numel(), key[0, :, :2].numel())
     assert keywise == [True] * 6
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_product_is_added_to_what_there_is(here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    onto, x, weight = torch.randn(5, 7), torch.randn(5, 3), torch.randn(3, 7).t()
+    monkeypatch.setattr(onednn, "_IS_HERE", here and onednn._IS_HERE)
+    torch.testing.assert_close(product_onto(onto, x, weight), onto + x @ weight.t())

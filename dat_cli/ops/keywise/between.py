@@ -31,17 +31,17 @@ def between_by_steps(maps: Tensor, shares: Tensor, axis: int) -> list[Tensor]:
 def derived_between(
     maps: Tensor, shares: Tensor, axis: int, found: list[Tensor], gradient: Tensor, to_maps: Tensor
 ) -> Tensor:
-    """What the steps that found this give to shares, (S, N, H), and, added to zeros, to maps."""
+    """The gradient of shares, (S, N, H), of the steps that found this; that of maps is added to ``to_maps``, zeros."""
     _, *others = _neighbours(maps, shares, axis)
     to_first, *to_others = _neighbours(to_maps, shares, axis)
-    to_shares = []
+    of_shares = []
     for step in reversed(range(len(shares))):
-        to_shares.append((others[step] - found[step]).mul_(gradient).sum(dim=3 - axis))
+        of_shares.append((others[step] - found[step]).mul_(gradient).sum(dim=3 - axis))
         to_right = gradient * shares[step]
         to_others[step].add_(to_right)
         gradient = gradient - to_right
     to_first.add_(gradient)
-    return torch.stack(to_shares[::-1])
+    return torch.stack(of_shares[::-1])
 
 
 def _neighbours(maps: Tensor, shares: Tensor, axis: int) -> list[Tensor]:

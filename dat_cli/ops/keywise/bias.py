@@ -17,7 +17,10 @@ _STEPS = 3  # from a cell to the next; each takes a pass
 _CELLS = 2**6  # of a table, for each row of queries; many more cost more to multiply than to look up
 
 
-def bias_by_key(table: Tensor, query_points: Grid) -> type[Shifted | Stretched] | None:
+Way = type[Shifted] | type[Stretched]
+
+
+def bias_by_key(table: Tensor, query_points: Grid) -> Way | None:
     """The way that is faster than looking up each pair, if there is one.
 
     Args:

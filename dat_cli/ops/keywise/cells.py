@@ -20,11 +20,14 @@ def cells(at: Tensor, keys: Tensor, size: int) -> Tensor:
 
 
 def steps_along(at: Tensor, size: int) -> int:
-    """By how many cells, rounded up, queries leave a row of as many cells, and one more, as they lie between cells.
+    """How often to go on to the next cell for all queries of a key to be reached.
+
+    Query i is looked up between two cells, which are cells i and i + 1 from some first one if queries are exactly a
+    cell apart: one step. If by the last query they have fallen behind or run ahead by D cells, it takes ceil(D) more.
 
     Args:
         at: (W,), of queries.
         size: 2 W0 - 1.
     """
     least, greatest = (at * ((size - 1) / 4) - torch.arange(len(at), device=at.device)).aminmax()
-    return math.ceil((greatest - least).item() - 1e-3) + 1
+    return math.ceil((greatest - least).item() - 1e-3) + 1  # what rounding makes of 0 is no step

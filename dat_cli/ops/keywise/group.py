@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from dat_cli.ops.attention import SCORES
-from dat_cli.ops.keywise.bias import bias_by_key
 from dat_cli.ops.keywise.shifted import Shifted
 from dat_cli.ops.keywise.stretched import Stretched
 from dat_cli.ops.linear import linear, product_onto
+from dat_cli.ops.position_bias import Grid
+
+Bias = TypeVar("Bias", Shifted, Stretched)
 
 _KEYS = 2**8  # at a time, at least: of fewer, adding up takes longer
 _MOST_KEYS = 768
 _EXPONENT = math.log2(math.e)
 
 
-class Group:
+class Group(Generic[Bias]):
     """An image's heads with the same keys, cut into blocks whose scores stay in the cache.
 
     Args:
+        way: How the bias is made.
         query: (H, W, h, d).
         key: (N, h, d).
         value: (N, h, d).
@@ -33,7 +37,15 @@ class Group:
     """
 
     def __init__(
-        self, query: Tensor, key: Tensor, value: Tensor, table: Tensor, y: Tensor, x: Tensor, key_points: Tensor
+        self,
+        way: Callable[[Tensor, Grid], Bias],
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        table: Tensor,
+        y: Tensor,
+        x: Tensor,
+        key_points: Tensor,
     ) -> None:
         height, width, self.heads, self.channels = query.shape
         most = SCORES * torch.get_num_threads()
@@ -45,8 +57,7 @@ class Group:
         self.queries = self.by_band(query * self.scale)
         self.keys = key.transpose(0, 1).contiguous()  # (h, N, d)
         self.values = torch.cat([value, torch.ones_like(value[..., :1])], dim=2).transpose(0, 1)  # (h, N, d + 1)
-        way = cast("type[Shifted | Stretched]", bias_by_key(table, (y, x)))
-        self.bias = way(table * _EXPONENT, (y, x))
+        self.bias: Bias = way(table * _EXPONENT, (y, x))
         self.key_points = key_points
 
     def by_band(self, maps: Tensor) -> list[list[Tensor]]:
@@ -64,7 +75,7 @@ class Group:
         return by_head.permute(2, 0, 1).unflatten(0, (-1, len(self.bias.points[1])))
 
 
-def attended_by(group: Group) -> tuple[Tensor, Tensor]:
+def attended_by(group: Group[Shifted] | Group[Stretched]) -> tuple[Tensor, Tensor]:
     """The result (H, W, h, d), and the sums of weights (H, W, h, 1)."""
     values = group.values.transpose(1, 2).contiguous()  # (h, d + 1, N)
     sums = [[rows.new_zeros(group.channels + 1, len(rows)) for rows in of_head] for of_head in group.queries]
@@ -78,44 +89,55 @@ def attended_by(group: Group) -> tuple[Tensor, Tensor]:
     return attended / total, total
 
 
-def derived_by(group: Group, gradient: Tensor, mean: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What queries, keys, values, the table and positions are given, each of its shape.
+def gradients_by(group: Group[Shifted], gradient: Tensor, inner: Tensor) -> tuple[Tensor, ...]:
+    """The gradients of queries, keys, values, the table and positions, each as its tensor.
 
     Args:
-        group: Whose bias is ``Shifted``.
-        gradient: (H, W, h, d), over the sums of weights, by which no block divides.
-        mean: (H, W, h, 1), gradient times result, over the same.
+        group: The heads.
+        gradient: That of the result, (H, W, h, d), over the sums of weights, by which no block divides.
+        inner: (H, W, h, 1), its inner product with the result, over the same.
     """
-    shifted = cast("Shifted", group.bias)
-    to_outs = group.by_band(torch.cat([gradient, -mean], dim=-1))  # (M, d + 1)
-    to_outs_turned = [[rows[:, :-1].t().contiguous() for rows in of_head] for of_head in to_outs]  # (d, M)
-    queries_turned = [[rows.t().contiguous() for rows in of_head] for of_head in group.queries]
-    keys_turned = group.keys.transpose(1, 2).contiguous()  # (h, d, N)
-    to_query = [[torch.zeros_like(rows) for rows in of_head] for of_head in queries_turned]
-    to_key, to_value = torch.zeros_like(group.keys), torch.zeros_like(group.keys)
-    to_table, to_points = torch.zeros_like(shifted.table), []
-    to_pieces: Tensor | None = None
+    products = _Products(group, gradient, inner)
+    table_gradient, of_points = torch.zeros_like(group.bias.table), []
+    memory: Tensor | None = None
     for keys in group.parts:
-        bias = shifted.of_keys(group.key_points[keys])
+        bias = group.bias.of_keys(group.key_points[keys])
         for band, rows in enumerate(group.bands):
-            to_pieces = bias.to_pieces(rows, to_pieces)
+            memory = bias.piece_gradients(rows, memory)
             for head in range(group.heads):
-                of_pairs, derive = bias.derivable(head, rows)
-                weights = group.weights(keys, head, band, of_pairs)
-                to_value[head, keys] += linear(weights, to_outs_turned[head][band], None)
-                to_scores = linear(group.values[head, keys].contiguous(), to_outs[head][band], None).mul_(weights)
-                to_key[head, keys] += linear(to_scores, queries_turned[head][band], None)
-                to_query[head][band] = product_onto(to_query[head][band], keys_turned[head, :, keys], to_scores.t())
-                derive(to_scores, to_pieces[:, head])
-            bias.put_back(rows, to_pieces, to_table)
-        to_points.append(bias.to_points() / _EXPONENT)
-    return (
-        group.joined(to_query) * (group.scale / _EXPONENT),
-        to_key.transpose(0, 1) / _EXPONENT,
-        to_value.transpose(0, 1),
-        shifted.cropped(to_table),
-        torch.cat(to_points),
-    )
+                of_pairs, backward = bias.derivable(head, rows)
+                backward(products.add(keys, head, band, group.weights(keys, head, band, of_pairs)), memory[:, head])
+            bias.add_to_table(rows, memory, table_gradient)
+        of_points.append(bias.points_gradient() / _EXPONENT)
+    return *products.gradients(), group.bias.cropped(table_gradient), torch.cat(of_points)
+
+
+class _Products:
+    """The gradients of queries, keys and values, which are added up block by block."""
+
+    def __init__(self, group: Group[Shifted], gradient: Tensor, inner: Tensor) -> None:
+        self._group = group
+        self._out = group.by_band(torch.cat([gradient, -inner], dim=-1))  # (M, d + 1)
+        self._out_turned = [[rows[:, :-1].t().contiguous() for rows in of_head] for of_head in self._out]  # (d, M)
+        self._queries_turned = [[rows.t().contiguous() for rows in of_head] for of_head in group.queries]
+        self._keys_turned = group.keys.transpose(1, 2).contiguous()  # (h, d, N)
+        self._query = [[torch.zeros_like(rows) for rows in of_head] for of_head in self._queries_turned]
+        self._key, self._value = torch.zeros_like(group.keys), torch.zeros_like(group.keys)
+
+    def add(self, keys: slice, head: int, band: int, weights: Tensor) -> Tensor:
+        """Of a block with these weights, (N', M); the gradient of its scores, (N', M)."""
+        values = self._group.values[head, keys].contiguous()
+        self._value[head, keys] += linear(weights, self._out_turned[head][band], None)
+        scores = linear(values, self._out[head][band], None).mul_(weights)
+        self._key[head, keys] += linear(scores, self._queries_turned[head][band], None)
+        of_head = self._query[head]
+        of_head[band] = product_onto(of_head[band], self._keys_turned[head, :, keys], scores.t())
+        return scores
+
+    def gradients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of queries (H, W, h, d), keys and values (N, h, d)."""
+        query = self._group.joined(self._query) * (self._group.scale / _EXPONENT)
+        return query, self._key.transpose(0, 1) / _EXPONENT, self._value.transpose(0, 1)
 
 
 def _even(length: int, most: int) -> int:

@@ -28,7 +28,7 @@ class Shifted:
         self.table = F.pad(table, self._sides)
 
     def of_keys(self, key_points: Tensor) -> ShiftedKeys:
-        """(N, 2)."""
+        """The bias of keys at these positions, (N, 2)."""
         return ShiftedKeys(self, key_points)
 
     def cropped(self, padded: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class Shifted:
 
 
 class ShiftedKeys:
-    """The bias of some keys, and what a backward gives to it.
+    """The bias of some keys, and its gradients, which are added up from head to head and band to band.
 
     Args:
         whole: Of all keys.
@@ -49,7 +49,7 @@ class ShiftedKeys:
         y, x = key_points.unbind(-1)
         (rows, self._down), (columns, self._across) = whole.rows.place(y), whole.columns.place(x)
         self._pieces = rows * whole.table.shape[2] + columns[:, :1]  # where rows of pieces begin, (N, H + steps)
-        self._to_down, self._to_across = torch.zeros_like(self._down), torch.zeros_like(self._across)
+        self._down_gradient, self._across_gradient = torch.zeros_like(self._down), torch.zeros_like(self._across)
 
     def of(self, head: int, rows: slice) -> Tensor:
         """For some rows of queries: (N, M)."""
@@ -57,40 +57,41 @@ class ShiftedKeys:
         return between(middle, self._across[:, :, None], 2).flatten(1)
 
     def derivable(self, head: int, rows: slice) -> tuple[Tensor, Callable[[Tensor, Tensor], None]]:
-        """The same, and a function that adds up what is given to it, (N, M): to shares, and to pieces of the table."""
+        """The bias for some rows of queries, (N, M), and its backward.
+
+        That takes its gradient, adds to those of the positions, and to those of the pieces of the table that the head
+        is looked up in, ``piece_gradients(...)[:, head]``.
+        """
         down, across = self._down[:, :, rows, None], self._across[:, :, None]
         seen = self._seen(head, rows)
         downward = between_by_steps(seen, down, 1)
         sideways = between_by_steps(downward[-1], across, 2)
 
-        def derive(gradient: Tensor, to_seen: Tensor) -> None:
-            to_middle = torch.zeros_like(downward[-1])
-            self._to_across += derived_between(
-                downward[-1], across, 2, sideways, gradient.view_as(sideways[-1]), to_middle
-            )
-            self._to_down[:, :, rows] += derived_between(seen, down, 1, downward, to_middle, to_seen)
+        def backward(gradient: Tensor, seen_gradient: Tensor) -> None:
+            gradient, middle_gradient = gradient.view_as(sideways[-1]), torch.zeros_like(downward[-1])
+            self._across_gradient += derived_between(downward[-1], across, 2, sideways, gradient, middle_gradient)
+            self._down_gradient[:, :, rows] += derived_between(seen, down, 1, downward, middle_gradient, seen_gradient)
 
-        return sideways[-1].flatten(1), derive
+        return sideways[-1].flatten(1), backward
 
-    def to_pieces(self, rows: slice, before: Tensor | None) -> Tensor:
-        """Nothing yet for pieces of each head's table, (N, h, H + steps, W + steps), in the memory of those before."""
+    def piece_gradients(self, rows: slice, memory: Tensor | None) -> Tensor:
+        """Zeros for each head's pieces of the table, (N, h, H + steps, W + steps), in this memory if it suits."""
         whole = self._whole
         high = len(self._pieces[0, rows.start : rows.stop + whole.rows.steps])
         shape = (len(self._pieces), len(whole.table), high, whole.columns.cells)
-        return whole.table.new_zeros(shape) if before is None or before.shape != shape else before.zero_()
+        return whole.table.new_zeros(shape) if memory is None or memory.shape != shape else memory.zero_()
 
-    def put_back(self, rows: slice, to_pieces: Tensor, to_table: Tensor) -> None:
-        """Add them to where in the padded table they were taken from."""
-        shape = to_pieces.shape[1:]
-        strides = to_table.stride()
-        places = [to_table.as_strided(shape, strides, first) for first in self._pieces[:, rows.start].tolist()]
-        torch._foreach_add_(places, to_pieces.unbind())
+    def add_to_table(self, rows: slice, piece_gradients: Tensor, table_gradient: Tensor) -> None:
+        """Add the gradients of pieces to the padded table's, where they were taken from."""
+        shape, strides = piece_gradients.shape[1:], table_gradient.stride()
+        places = [table_gradient.as_strided(shape, strides, first) for first in self._pieces[:, rows.start].tolist()]
+        torch._foreach_add_(places, piece_gradients.unbind())
 
-    def to_points(self) -> Tensor:
-        """What was found for positions, (N, 2)."""
-        whole = self._whole
-        ways = ((whole.rows, self._down, self._to_down), (whole.columns, self._across, self._to_across))
-        return torch.stack([axis.to_keys(shares, found) for axis, shares, found in ways], dim=-1)
+    def points_gradient(self) -> Tensor:
+        """That of the positions, (N, 2), after all heads and bands."""
+        y = self._whole.rows.keys_gradient(self._down, self._down_gradient)
+        x = self._whole.columns.keys_gradient(self._across, self._across_gradient)
+        return torch.stack([y, x], dim=-1)
 
     def _seen(self, head: int, rows: slice) -> Tensor:
         """Pieces of the table, (N, H + steps, W + steps)."""
@@ -123,11 +124,15 @@ class _Axis:
         cell = cells(self._points, keys, self._size) - queries
         first = cell.amin(dim=1, keepdim=True).floor()
         shares = (cell - first).sub(torch.arange(self.steps, device=keys.device)[:, None, None]).clamp_(0, 1)
-        first = first.nan_to_num().clamp_(-self.cells, self._size).int() + self.cells
+        first = first.clamp_(-self.cells, self._size).int() + self.cells
         return first + torch.arange(self.cells, dtype=torch.int32, device=keys.device), shares
 
-    def to_keys(self, shares: Tensor, to_shares: Tensor) -> Tensor:
-        """How shares move keys, (N,); on a cell the next one counts, as in sampling."""
+    def keys_gradient(self, shares: Tensor, shares_gradient: Tensor) -> Tensor:
+        """The gradient of keys, (N,): of each query that of the one step that it is in.
+
+        On a cell that is the next one, as in sampling, if there is one.
+        """
         moving = shares < 1
+        moving[-1] = True
         moving[1:] &= shares[:-1] == 1
-        return (to_shares * moving).sum(dim=(0, 2)) * (-(self._size - 1) / 4)
+        return (shares_gradient * moving).sum(dim=(0, 2)) * (-(self._size - 1) / 4)

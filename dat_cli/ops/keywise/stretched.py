@@ -23,7 +23,7 @@ class Stretched:
         self.table, self.points = table, query_points
 
     def of_keys(self, key_points: Tensor) -> StretchedKeys:
-        """(N, 2)."""
+        """The bias of keys at these positions, (N, 2)."""
         return StretchedKeys(self, key_points)
 
 
@@ -43,7 +43,7 @@ class StretchedKeys:
         hats = (cell - torch.arange(wide, device=x.device)).abs_().neg_().add_(1).clamp_(min=0)
         self._across = linear(whole.table.flatten(0, 1), hats.flatten(0, 1), None).view(heads, tall * keys, len(x))
         cell = cells(y, key_points[:, 0], tall)[..., None]  # (N, H, 1)
-        rows = cell.floor().nan_to_num().clamp_(0, tall - 2) + torch.arange(2, device=y.device)
+        rows = cell.floor().clamp_(0, tall - 2) + torch.arange(2, device=y.device)
         self._shares = (cell - rows).abs_().neg_().add_(1).clamp_(min=0)  # (N, H, 2)
         self._places = rows.int() * keys + torch.arange(keys, dtype=torch.int32, device=y.device)[:, None, None]
 
