@@ -1,7 +1,7 @@
 """Linear interpolation between neighbours along an axis of maps, and its backward.
 
 From (N, H + S, W) to (N, H, W) along axis 1, in S steps of which each goes on to the next cell by a share of 0 to 1,
-(S, N, H, 1); and likewise along axis 2.
+(S, N, H, 1), and begins only where the one before has arrived; and likewise along axis 2.
 """
 
 from __future__ import annotations
@@ -11,39 +11,47 @@ from torch import Tensor
 
 
 def between(maps: Tensor, shares: Tensor, axis: int) -> Tensor:
-    """What all steps lead to."""
-    first, *others = _neighbours(maps, shares, axis)
-    found = first.lerp(others[0], shares[0])
-    for right, share in zip(others[1:], shares[1:], strict=True):
-        found.lerp_(right, share)
+    """What the steps lead to."""
+    found, *others = _neighbours(maps, len(shares), axis)
+    for step, (right, share) in enumerate(zip(others, shares, strict=True)):
+        found = found.lerp_(right, share) if step else found.lerp(right, share)
     return found
 
 
-def between_by_steps(maps: Tensor, shares: Tensor, axis: int) -> list[Tensor]:
-    """What there is before the first step and after each."""
-    first, *others = _neighbours(maps, shares, axis)
-    found = [first]
-    for right, share in zip(others, shares, strict=True):
-        found.append(found[-1].lerp(right, share))
-    return found
+def slopes(maps: Tensor, arrived: Tensor, axis: int) -> Tensor:
+    """How much that changes from a cell to the next one: (N, H, W).
+
+    Args:
+        maps: (N, H + S, W).
+        arrived: (S - 1, N, H, 1), 1 where a step has arrived and 0 elsewhere.
+        axis: Along which.
+    """
+    here, following = _neighbours(maps, 1, axis)
+    return between(following - here, arrived, axis)
 
 
-def derived_between(
-    maps: Tensor, shares: Tensor, axis: int, found: list[Tensor], gradient: Tensor, to_maps: Tensor
-) -> Tensor:
-    """The gradient of shares, (S, N, H), of the steps that found this; that of maps is added to ``to_maps``, zeros."""
-    _, *others = _neighbours(maps, shares, axis)
-    to_first, *to_others = _neighbours(to_maps, shares, axis)
-    of_shares = []
-    for step in reversed(range(len(shares))):
-        of_shares.append((others[step] - found[step]).mul_(gradient).sum(dim=3 - axis))
-        to_right = gradient * shares[step]
-        to_others[step].add_(to_right)
-        gradient = gradient - to_right
-    to_first.add_(gradient)
-    return torch.stack(of_shares[::-1])
+def taken(shares: Tensor) -> Tensor:
+    """How much of each of the S + 1 cells is in what the steps lead to: (S + 1, ...)."""
+    from_before = torch.cat([torch.ones_like(shares[:1]), shares])
+    return from_before * (1 - torch.cat([shares, torch.zeros_like(shares[:1])]))
 
 
-def _neighbours(maps: Tensor, shares: Tensor, axis: int) -> list[Tensor]:
-    size = maps.shape[axis] - len(shares)
-    return [maps.narrow(axis, step, size) for step in range(len(shares) + 1)]
+def spread(gradient: Tensor, parts: Tensor, axis: int, to_maps: Tensor) -> None:
+    """Write the gradient of the maps.
+
+    Args:
+        gradient: Of what was found, (N, H, W).
+        parts: Of each cell in it, as ``taken`` tells.
+        axis: Along which.
+        to_maps: (N, H + S, W).
+    """
+    first, *others = _neighbours(to_maps, len(parts) - 1, axis)
+    torch.mul(gradient, parts[0], out=first)
+    to_maps.narrow(axis, gradient.shape[axis], len(others)).zero_()
+    for other, part in zip(others, parts[1:], strict=True):
+        other.add_(gradient * part)
+
+
+def _neighbours(maps: Tensor, steps: int, axis: int) -> list[Tensor]:
+    size = maps.shape[axis] - steps
+    return [maps.narrow(axis, step, size) for step in range(steps + 1)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dat_cli.ops.attention import SCORES
 from dat_cli.ops.keywise.shifted import Shifted
+from dat_cli.ops.keywise.shifted_gradients import ShiftedGradients
 from dat_cli.ops.keywise.stretched import Stretched
 from dat_cli.ops.linear import linear, product_onto
 from dat_cli.ops.position_bias import Grid
@@ -52,7 +53,7 @@ class Group(Generic[Bias]):
         size = _even(len(key), min(max(_KEYS, most // (height * width)), _MOST_KEYS))
         high = _even(height, max(1, most // (size * width)))
         self.parts = [slice(start, start + size) for start in range(0, len(key), size)]
-        self.bands = [slice(start, start + high) for start in range(0, height, high)]
+        self.bands = [slice(start, min(start + high, height)) for start in range(0, height, high)]
         self.scale = _EXPONENT * self.channels**-0.5
         self.queries = self.by_band(query * self.scale)
         self.keys = key.transpose(0, 1).contiguous()  # (h, N, d)
@@ -97,19 +98,15 @@ def gradients_by(group: Group[Shifted], gradient: Tensor, inner: Tensor) -> tupl
         gradient: That of the result, (H, W, h, d), over the sums of weights, by which no block divides.
         inner: (H, W, h, 1), its inner product with the result, over the same.
     """
-    products = _Products(group, gradient, inner)
-    table_gradient, of_points = torch.zeros_like(group.bias.table), []
-    memory: Tensor | None = None
+    products, of_bias = _Products(group, gradient, inner), ShiftedGradients(group.bias, group.key_points)
     for keys in group.parts:
         bias = group.bias.of_keys(group.key_points[keys])
         for band, rows in enumerate(group.bands):
-            memory = bias.piece_gradients(rows, memory)
+            block = of_bias.of_block(bias, keys, rows)
             for head in range(group.heads):
-                of_pairs, backward = bias.derivable(head, rows)
-                backward(products.add(keys, head, band, group.weights(keys, head, band, of_pairs)), memory[:, head])
-            bias.add_to_table(rows, memory, table_gradient)
-        of_points.append(bias.points_gradient() / _EXPONENT)
-    return *products.gradients(), group.bias.cropped(table_gradient), torch.cat(of_points)
+                of_pairs, backward = block.derivable(head)
+                backward(products.add(keys, head, band, group.weights(keys, head, band, of_pairs)))
+    return *products.gradients(), of_bias.table(), of_bias.points() / _EXPONENT
 
 
 class _Products:

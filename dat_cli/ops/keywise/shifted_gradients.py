@@ -1,0 +1,70 @@
+"""The gradients of a bias whose pieces are moved: those of its table, and of the positions of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dat_cli.ops.keywise.between import between, slopes, spread, taken
+from dat_cli.ops.keywise.pieces import Pieces, Room
+from dat_cli.ops.keywise.shifted import Shifted, ShiftedKeys
+
+
+class ShiftedGradients:
+    """Added up from block to block.
+
+    Args:
+        whole: The bias.
+        key_points: Of all keys, (N, 2).
+    """
+
+    def __init__(self, whole: Shifted, key_points: Tensor) -> None:
+        self._whole, self._of_points = whole, torch.zeros_like(key_points)
+        every = whole.of_keys(key_points)
+        self._pieces = Pieces(len(whole.table), every.row, every.column, whole.rows.cells, whole.columns.cells)
+
+    def of_block(self, bias: ShiftedKeys, keys: slice, rows: slice) -> BlockGradients:
+        """For some keys, with their bias, and some rows of queries."""
+        high = rows.stop - rows.start + self._whole.rows.steps
+        room = self._pieces.room(bias.row + rows.start, bias.column, high)
+        return BlockGradients(bias, rows, room, self._of_points[keys])
+
+    def table(self) -> Tensor:
+        """(h, 2 H0 - 1, 2 W0 - 1)."""
+        padded = torch.zeros_like(self._whole.table)
+        self._pieces.add_to(padded)
+        return self._whole.cropped(padded)
+
+    def points(self) -> Tensor:
+        """(N, 2)."""
+        moved = self._whole.rows.moved, self._whole.columns.moved
+        return self._of_points * self._of_points.new_tensor(moved)
+
+
+class BlockGradients:
+    """Of some keys and some rows of queries."""
+
+    def __init__(self, bias: ShiftedKeys, rows: slice, room: Room, of_points: Tensor) -> None:
+        self._bias, self._rows, self._room, self._of_points = bias, rows, room, of_points
+        self._down, self._across = shares = bias.down[:, :, rows, None], bias.across[:, :, None]
+        # On a cell that is the next one, as in sampling, if there is one.
+        self._down_arrived, self._across_arrived = ((each[:-1] == 1).to(each.dtype) for each in shares)
+        self._down_parts, self._across_parts = (taken(each) for each in shares)
+
+    def derivable(self, head: int) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """The bias, (N, M), and its backward, which takes its gradient."""
+        seen = self._bias.seen(head, self._rows)
+        sideways = between(seen, self._across, 2)
+        found = between(sideways, self._down, 1)
+
+        def backward(gradient: Tensor) -> None:
+            gradient, upward = gradient.view_as(found), torch.empty_like(sideways)
+            self._of_points[:, 0] += slopes(sideways, self._down_arrived, 1).mul_(gradient).sum(dim=(1, 2))
+            spread(gradient, self._down_parts, 1, upward)
+            self._of_points[:, 1] += slopes(seen, self._across_arrived, 2).mul_(upward).sum(dim=(1, 2))
+            spread(upward, self._across_parts, 2, self._room.pieces.view(seen.shape))
+            self._room.add(head)
+
+        return found.flatten(1), backward
