@@ -115,7 +115,7 @@ def test_large_maps_are_attended_by_keys(
 ) -> None:
     monkeypatch.setattr("dat_cli.ops.keywise.group._KEYS", size)
     monkeypatch.setattr("dat_cli.ops.keywise.group._MOST_KEYS", size)
-    monkeypatch.setattr("dat_cli.ops.keywise.group.SCORES", most)
+    monkeypatch.setattr("dat_cli.ops.keywise.group._PAIRS", most)
     arguments = pairs(batch, groups, (11, 9))
     torch.testing.assert_close(deformable_attention(*arguments), plain_attention(arguments))
     assert keywise == [True] * batch * groups

@@ -183,7 +183,7 @@ def keywise(small_maps_keywise: list[bool], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100)
     monkeypatch.setattr("dat_cli.ops.keywise.group._KEYS", 3)
     monkeypatch.setattr("dat_cli.ops.keywise.group._MOST_KEYS", 3)
-    monkeypatch.setattr("dat_cli.ops.keywise.group.SCORES", 15)
+    monkeypatch.setattr("dat_cli.ops.keywise.group._PAIRS", 15)
     return small_maps_keywise
 
 

@@ -1,16 +1,18 @@
 """Linear interpolation between neighbours along an axis of maps, and its backward.
 
 From (N, H + S, W) to (N, H, W) along axis 1, in S steps of which each goes on to the next cell by a share of 0 to 1,
-(S, N, H, 1), and begins only where the one before has arrived; and likewise along axis 2.
+(N, H, 1), and begins only where the one before has arrived; and likewise along axis 2.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-def between(maps: Tensor, shares: Tensor, axis: int) -> Tensor:
+def between(maps: Tensor, shares: Sequence[Tensor], axis: int) -> Tensor:
     """What the steps lead to."""
     found, *others = _neighbours(maps, len(shares), axis)
     for step, (right, share) in enumerate(zip(others, shares, strict=True)):
@@ -18,25 +20,25 @@ def between(maps: Tensor, shares: Tensor, axis: int) -> Tensor:
     return found
 
 
-def slopes(maps: Tensor, arrived: Tensor, axis: int) -> Tensor:
+def slopes(maps: Tensor, arrived: Sequence[Tensor], axis: int) -> Tensor:
     """How much that changes from a cell to the next one: (N, H, W).
 
     Args:
         maps: (N, H + S, W).
-        arrived: (S - 1, N, H, 1), 1 where a step has arrived and 0 elsewhere.
+        arrived: Of each step but the last, 1 where it has arrived and 0 elsewhere.
         axis: Along which.
     """
     here, following = _neighbours(maps, 1, axis)
     return between(following - here, arrived, axis)
 
 
-def taken(shares: Tensor) -> Tensor:
-    """How much of each of the S + 1 cells is in what the steps lead to: (S + 1, ...)."""
-    from_before = torch.cat([torch.ones_like(shares[:1]), shares])
-    return from_before * (1 - torch.cat([shares, torch.zeros_like(shares[:1])]))
+def taken(shares: Sequence[Tensor]) -> list[Tensor]:
+    """How much of each of the S + 1 cells is in what the steps lead to."""
+    going_on = [*(1 - share for share in shares), torch.ones_like(shares[-1])]
+    return [going_on[0], *(share * left for share, left in zip(shares, going_on[1:], strict=True))]
 
 
-def spread(gradient: Tensor, parts: Tensor, axis: int, to_maps: Tensor) -> None:
+def spread(gradient: Tensor, parts: Sequence[Tensor], axis: int, to_maps: Tensor) -> None:
     """Write the gradient of the maps.
 
     Args:

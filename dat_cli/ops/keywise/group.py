@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from dat_cli.ops.attention import SCORES
 from dat_cli.ops.keywise.shifted import Shifted
 from dat_cli.ops.keywise.shifted_gradients import ShiftedGradients
 from dat_cli.ops.keywise.stretched import Stretched
@@ -18,6 +17,7 @@ from dat_cli.ops.position_bias import Grid
 
 Bias = TypeVar("Bias", Shifted, Stretched)
 
+_PAIRS = 2**19  # at a time for each thread: of fewer, calls take longer; more would not stay in the cache
 _KEYS = 2**8  # at a time, at least: of fewer, adding up takes longer
 _MOST_KEYS = 768
 _EXPONENT = math.log2(math.e)
@@ -49,7 +49,7 @@ class Group(Generic[Bias]):
         key_points: Tensor,
     ) -> None:
         height, width, self.heads, self.channels = query.shape
-        most = SCORES * torch.get_num_threads()
+        most = _PAIRS * torch.get_num_threads()
         size = _even(len(key), min(max(_KEYS, most // (height * width)), _MOST_KEYS))
         high = _even(height, max(1, most // (size * width)))
         self.parts = [slice(start, start + size) for start in range(0, len(key), size)]
@@ -124,9 +124,9 @@ class _Products:
     def add(self, keys: slice, head: int, band: int, weights: Tensor) -> Tensor:
         """Of a block with these weights, (N', M); the gradient of its scores, (N', M)."""
         values = self._group.values[head, keys].contiguous()
-        self._value[head, keys] += linear(weights, self._out_turned[head][band], None)
+        self._value[head, keys].add_(linear(weights, self._out_turned[head][band], None))
         scores = linear(values, self._out[head][band], None).mul_(weights)
-        self._key[head, keys] += linear(scores, self._queries_turned[head][band], None)
+        self._key[head, keys].add_(linear(scores, self._queries_turned[head][band], None))
         of_head = self._query[head]
         of_head[band] = product_onto(of_head[band], self._keys_turned[head, :, keys], scores.t())
         return scores

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the customary name
 
-_TOGETHER = 16  # columns of a map in which pieces may begin and are added up as one
+_STRIP = 16  # columns: pieces that begin within one are added up before they are added to what overlaps
 
 
 class Pieces:
-    """The sum of all pieces, for each head.
+    """The sums of pieces, for each head.
 
-    Rows of pieces that fall on the same row of the map, and begin within the same few columns, are brought to the
-    same beginning and added up; only then those sums, which are few, are added to where they overlap.
+    The rows of all pieces that fall on the same row of the map, and begin within the same strip of it, are moved to
+    where the strip begins and added up. Only those sums, which are few, are then added to the map, in which strips and
+    what hangs over them overlap.
 
     Args:
         heads: h.
@@ -24,44 +25,50 @@ class Pieces:
     """
 
     def __init__(self, heads: int, rows: Tensor, columns: Tensor, high: int, wide: int) -> None:
-        (self._top, bottom), (left, right) = (_range(first) for first in (rows, columns))
-        self._left, strips = left // _TOGETHER, right // _TOGETHER - left // _TOGETHER + 1
-        self._sums = torch.zeros(heads, strips, bottom - self._top + high, wide + _TOGETHER - 1)
+        self._top, bottom = _range(rows)
+        self._left, right = _range(columns // _STRIP)
+        self._sums = torch.zeros(heads, right - self._left + 1, bottom - self._top + high, wide + _STRIP - 1)
         self._memory = torch.zeros(0)
 
     def room(self, rows: Tensor, columns: Tensor, high: int) -> Room:
-        """For pieces of one head that begin there, (N,)."""
-        (top, bottom), width = _range(rows), self._sums.shape[-1]
-        strip, beyond = columns // _TOGETHER - self._left, columns % _TOGETHER
-        of_pieces = torch.arange(high, dtype=torch.int32)
-        tall = bottom - top + high
-        places, order = ((strip * tall + rows - top)[:, None] + of_pieces).flatten().sort(stable=True)
-        starts = torch.arange(len(places), dtype=torch.int32).view(-1, high) * width - beyond[:, None]
-        counts = places.bincount(minlength=self._sums.shape[1] * tall)
-        size = _TOGETHER - 1 + len(places) * width
+        """For pieces, of any head, that begin there, (N,), and are so high."""
+        top, bottom = _range(rows)
+        sums = self._sums[:, :, top - self._top : bottom - self._top + high]
+        strips, tall, width = sums.shape[1:]
+        down = (rows - top)[:, None] + torch.arange(high, dtype=torch.int32)
+        places, order = ((columns // _STRIP - self._left)[:, None] * tall + down).flatten().sort(stable=True)
+        counts = places.bincount(minlength=strips * tall)
+        size = _STRIP - 1 + len(places) * width
         if len(self._memory) != size:
             self._memory = torch.zeros(size)
-        sums = self._sums[:, :, top - self._top :][:, :, :tall]
-        return Room(self._memory, sums, starts.flatten()[order] + (_TOGETHER - 1), counts.cumsum(0) - counts)
+        starts = torch.arange(_STRIP - 1, size, width, dtype=torch.int32).view(down.shape) - (columns % _STRIP)[:, None]
+        return Room(self._memory, sums, starts.flatten()[order], (counts.cumsum(0) - counts).int())
 
     def add_to(self, maps: Tensor) -> None:
         """Add the sums to (h, H', W')."""
         high, width = self._sums.shape[2:]
         for strip, sums in enumerate(self._sums.unbind(1), start=self._left):
-            place = maps[:, self._top : self._top + high, strip * _TOGETHER :][..., :width]
+            place = maps[:, self._top : self._top + high, strip * _STRIP :][..., :width]
             place.add_(sums[..., : place.shape[-1]])
 
 
 class Room:
-    """Where one head's pieces are written before they are added up."""
+    """Where pieces of one head are written, to be added up.
+
+    Args:
+        memory: Zeros where nothing is written.
+        sums: (h, strips, tall, W + strip - 1).
+        starts: In the memory, of the rows of pieces, moved to where strips begin, in the order of places in the sums.
+        bags: Of each place, the first of its rows.
+    """
 
     def __init__(self, memory: Tensor, sums: Tensor, starts: Tensor, bags: Tensor) -> None:
-        self._sums, self._starts, self._bags = sums, starts, bags.int()
+        self._sums, self._starts, self._bags = sums, starts, bags
         width = sums.shape[-1]
         self._windows = memory.as_strided((len(memory) - width + 1, width), (1, 1))
         self._in_order = torch.arange(len(starts), dtype=torch.int32)
-        self.pieces = memory[_TOGETHER - 1 :].view(-1, width)[:, : width - _TOGETHER + 1]
-        """(N H, W), between zeros."""
+        self.pieces = memory[_STRIP - 1 :].view(-1, width)[:, : width - _STRIP + 1]
+        """(N H, W), each row of which has zeros before and behind it."""
 
     def add(self, head: int) -> None:
         """Add what is there now to the sums of this head."""

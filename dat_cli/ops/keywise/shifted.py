@@ -45,14 +45,20 @@ class ShiftedKeys:
     def __init__(self, whole: Shifted, key_points: Tensor) -> None:
         self._whole = whole
         y, x = key_points.unbind(-1)
-        (self.row, self.down), (self.column, self.across) = whole.rows.place(y), whole.columns.place(x)
+        (self.row, self._down), (self.column, across) = whole.rows.place(y), whole.columns.place(x)
+        self.across_steps = across[:, :, None].unbind()
+        """Shares that ``between`` takes along rows."""
         rows = self.row[:, None] + torch.arange(whole.rows.cells, dtype=torch.int32)
         self._rows = rows * whole.table.shape[2] + self.column[:, None]  # where those of pieces begin, (N, H + steps)
 
     def of(self, head: int, rows: slice) -> Tensor:
         """For some rows of queries: (N, M)."""
-        sideways = between(self.seen(head, rows), self.across[:, :, None], 2)
-        return between(sideways, self.down[:, :, rows, None], 1).flatten(1)
+        sideways = between(self.seen(head, rows), self.across_steps, 2)
+        return between(sideways, self.down_steps(rows), 1).flatten(1)
+
+    def down_steps(self, rows: slice) -> tuple[Tensor, ...]:
+        """Shares that ``between`` takes along columns, for some rows of queries."""
+        return self._down[:, :, rows, None].unbind()
 
     def seen(self, head: int, rows: slice) -> Tensor:
         """Pieces of the table that these rows of queries see, (N, H + steps, W + steps)."""

@@ -29,7 +29,7 @@ class ShiftedGradients:
         """For some keys, with their bias, and some rows of queries."""
         high = rows.stop - rows.start + self._whole.rows.steps
         room = self._pieces.room(bias.row + rows.start, bias.column, high)
-        return BlockGradients(bias, rows, room, self._of_points[keys])
+        return BlockGradients(bias, rows, room, self._of_points[keys].unbind(-1))
 
     def table(self) -> Tensor:
         """(h, 2 H0 - 1, 2 W0 - 1)."""
@@ -46,12 +46,14 @@ class ShiftedGradients:
 class BlockGradients:
     """Of some keys and some rows of queries."""
 
-    def __init__(self, bias: ShiftedKeys, rows: slice, room: Room, of_points: Tensor) -> None:
+    def __init__(self, bias: ShiftedKeys, rows: slice, room: Room, of_points: tuple[Tensor, ...]) -> None:
         self._bias, self._rows, self._room, self._of_points = bias, rows, room, of_points
-        self._down, self._across = shares = bias.down[:, :, rows, None], bias.across[:, :, None]
+        self._down, self._across = bias.down_steps(rows), bias.across_steps
         # On a cell that is the next one, as in sampling, if there is one.
-        self._down_arrived, self._across_arrived = ((each[:-1] == 1).to(each.dtype) for each in shares)
-        self._down_parts, self._across_parts = (taken(each) for each in shares)
+        self._down_arrived, self._across_arrived = (
+            [(share == 1).to(share.dtype) for share in shares[:-1]] for shares in (self._down, self._across)
+        )
+        self._down_parts, self._across_parts = taken(self._down), taken(self._across)
 
     def derivable(self, head: int) -> tuple[Tensor, Callable[[Tensor], None]]:
         """The bias, (N, M), and its backward, which takes its gradient."""
@@ -61,9 +63,9 @@ class BlockGradients:
 
         def backward(gradient: Tensor) -> None:
             gradient, upward = gradient.view_as(found), torch.empty_like(sideways)
-            self._of_points[:, 0] += slopes(sideways, self._down_arrived, 1).mul_(gradient).sum(dim=(1, 2))
+            self._of_points[0].add_(slopes(sideways, self._down_arrived, 1).mul_(gradient).sum(dim=(1, 2)))
             spread(gradient, self._down_parts, 1, upward)
-            self._of_points[:, 1] += slopes(seen, self._across_arrived, 2).mul_(upward).sum(dim=(1, 2))
+            self._of_points[1].add_(slopes(seen, self._across_arrived, 2).mul_(upward).sum(dim=(1, 2)))
             spread(upward, self._across_parts, 2, self._room.pieces.view(seen.shape))
             self._room.add(head)
 
