@@ -14,6 +14,7 @@ from dat_cli.ops.bilinear import bilinear_sample
 from dat_cli.ops.deformable import deformable_attention, deformable_weights
 from dat_cli.ops.linear import linear_in_full
 from dat_cli.ops.points import query_points, reference_points
+from dat_cli.ops.recompute import recomputed_if_compiled
 
 
 class DeformableAttention(Observable):
@@ -85,9 +86,13 @@ class DeformableAttention(Observable):
 
     def _sample(self, x: Tensor, positions: Tensor) -> Tensor:
         """Sample each group's channels at its positions: (B, N, C), channels group-major."""
-        maps = x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2)  # (B, G, C / G, H, W)
-        sampled = bilinear_sample(maps.flatten(0, 1), *positions.flatten(0, 1).unbind(-1))  # (B G, C / G, Hk, Wk)
+        maps = recomputed_if_compiled(self._by_group, x)
+        sampled = bilinear_sample(maps, *positions.flatten(0, 1).unbind(-1))  # (B G, C / G, Hk, Wk)
         return sampled.unflatten(0, (x.shape[0], self.groups)).flatten(3).flatten(1, 2).transpose(1, 2).contiguous()
+
+    def _by_group(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B G, C / G, H, W)."""
+        return x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1)
 
 
 class SamplingPoints(nn.Module):

@@ -37,7 +37,7 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int =
     kernel = weight.shape[-1]
     same = stride == 1 and 2 * padding == kernel - 1
     if same and kernel <= _UNROLLED and is_compiled() and is_on_gpu(x) and not is_reference():
-        return unrolled_conv(x, weight, bias)
+        return unrolled_conv(_as_convolved(x), weight, bias)
     if x.dtype == torch.float64 and x.device.type == "cpu":
         # The CPU has no float64 kernel: torch loops over the channels, two hundred times slower than this.
         return depthwise_conv_reference(x, weight, bias, stride, padding)
@@ -77,6 +77,12 @@ def depthwise_conv_reference(x: Tensor, weight: Tensor, bias: Tensor | None, str
 def unrolled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The same for a filter of odd size K and stride 1, (B, H, W, C) -> (B, H, W, C), with a backward of such sums."""
     return cast("Tensor", _Unrolled.apply(x, weight, bias))
+
+
+def _as_convolved(x: Tensor) -> Tensor:
+    """In the type that a convolution takes it in under autocast, which for the backward keeps half as much."""
+    lower = x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type)
+    return x.to(torch.get_autocast_dtype(x.device.type)) if lower else x
 
 
 class _Unrolled(torch.autograd.Function):

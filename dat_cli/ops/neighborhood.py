@@ -18,6 +18,7 @@ from dat_cli.ops.kept import kept_by_table
 from dat_cli.ops.local import attend_to_cells
 from dat_cli.ops.parts import PART
 from dat_cli.ops.patches import map_attention, patch_attention
+from dat_cli.ops.recompute import recomputed_if_compiled
 from dat_cli.ops.setting import is_reference
 from dat_cli.ops.tiles import Tiles, cut_tiles, tile_bias
 
@@ -96,24 +97,35 @@ def _attend_tiles(
     tiles: tuple[Tiles, Tiles], bias: Tensor, kinds: Tensor, query: Tensor, key: Tensor, value: Tensor, most: int
 ) -> Tensor:
     """(B, H, W, h, d), and kinds (Ty, Tx) -> (B, H, W, h, d), with so many rows of tiles at a time."""
-    queries = cut_tiles(query, *tiles, of_keys=False)  # (B, Ty, Tx, h, T, T', d)
-    keys, values = (cut_tiles(x, *tiles, of_keys=True) for x in (key, value))  # (B, Ty, Tx, h, U, U', d)
+    rows, columns = tiles
+    of_queries, of_keys = (partial(cut_tiles, rows=rows, columns=columns, of_keys=which) for which in (False, True))
     if most >= len(kinds):
-        attended = _attend_copies(queries, keys, values, bias, kinds).permute(0, 1, 4, 2, 5, 3, 6)
+        # The backward cuts again, instead of keeping each cell as often as it is seen.
+        q = recomputed_if_compiled(lambda x: _copied(of_queries(x)), query)
+        k, v = (recomputed_if_compiled(lambda x: _copied(of_keys(x)), each) for each in (key, value))
+        attended = _attend_copies(tiles, q, k, v, bias, kinds)
     else:
-        attended = query.new_empty([queries.shape[i] for i in (0, 1, 4, 2, 5, 3, 6)])  # (B, Ty, T, Tx, T', h, d)
-        by_tile = attended.permute(0, 1, 3, 5, 2, 4, 6)
-        parts = zip(*(x.split(most, dim=1) for x in (queries, keys, values, by_tile)), kinds.split(most), strict=True)
+        queries, keys, values = of_queries(query), of_keys(key), of_keys(value)
+        attended = query.new_empty([queries.shape[i] for i in (0, 1, 4, 2, 5, 3, 6)])
+        parts = zip(*(x.split(most, dim=1) for x in (queries, keys, values, attended)), kinds.split(most), strict=True)
         for q, k, v, into, of_rows in parts:
-            into.copy_(_attend_copies(q, k, v, bias, of_rows))
+            into.copy_(_attend_copies(tiles, _copied(q), _copied(k), _copied(v), bias, of_rows))
     return attended.flatten(3, 4).flatten(1, 2)[:, : query.shape[1], : query.shape[2]]
 
 
-def _attend_copies(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor) -> Tensor:
-    """(B, Ty, Tx, h, T, T', d), keys and values (B, Ty, Tx, h, U, U', d), kinds (Ty, Tx) -> as queries."""
-    queries, keys, values = (x.flatten(4, 5).flatten(1, 2) for x in (query, key, value))  # the cells are copied
-    attended = patch_attention(queries, keys, values, bias, kinds.flatten())
-    return attended.unflatten(3, query.shape[4:6]).unflatten(1, query.shape[1:3])
+def _copied(tiles: Tensor) -> Tensor:
+    """(B, Ty, Tx, h, T, T', d) -> (B, Ty Tx, h, T T', d)."""
+    return tiles.flatten(4, 5).flatten(1, 2)
+
+
+def _attend_copies(
+    tiles: tuple[Tiles, Tiles], query: Tensor, key: Tensor, value: Tensor, bias: Tensor, kinds: Tensor
+) -> Tensor:
+    """(B, n, h, M, d), keys and values (B, n, h, N, d), kinds (Ty, Tx) -> (B, Ty, T, Tx, T', h, d)."""
+    rows, columns = tiles
+    attended = patch_attention(query, key, value, bias, kinds.flatten())
+    by_tile = attended.unflatten(3, (rows.queries, columns.queries)).unflatten(1, kinds.shape)
+    return by_tile.permute(0, 1, 4, 2, 5, 3, 6)
 
 
 # What is compiled would make the bias anew in each call.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dat_cli.ops.circumstances import is_exported, is_on_gpu, is_transformed
+from dat_cli.ops.circumstances import is_compiled, is_exported, is_on_gpu, is_transformed
 from dat_cli.ops.setting import is_reference
 
 
@@ -28,6 +28,11 @@ def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
 def recomputed_on_gpu(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """The same where memory is scarce and arithmetic is not."""
     return recomputed(compute, *inputs) if is_on_gpu(inputs[0]) else compute(*inputs)
+
+
+def recomputed_if_compiled(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """The same where a compiler for a GPU would keep copies; not compiled, what takes them keeps them all the same."""
+    return recomputed_on_gpu(compute, *inputs) if is_compiled() else compute(*inputs)
 
 
 def derived_again(out: Tensor, inputs: tuple[Tensor | None, ...], gradient: Tensor) -> tuple[Tensor | None, ...]:

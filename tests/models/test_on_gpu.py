@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dat_cli.catalog import get_variant
 from dat_cli.models import create_model
-from dat_cli.models.layers import Mlp
+from dat_cli.models.layers import DepthwiseConv, Mlp
 from dat_cli.models.stage import Stage
 from dat_cli.ops import reference
+from dat_cli.ops.attention import attention_reference
+from dat_cli.ops.neighborhood import neighborhood_attention
+from dat_cli.ops.tiles import Tiles
 
 
 def moved(network: nn.Module, device: str) -> nn.Module:
@@ -140,3 +146,79 @@ def test_a_function_s_gradient_can_be_compiled(monkeypatch: pytest.MonkeyPatch) 
     expected = gradient(x)
     monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
     torch.testing.assert_close(torch.compile(gradient, backend="aot_eager")(x), expected)
+
+
+def kept_by_compiler(call: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """What the compiled forward keeps for the backward, besides its inputs."""
+    kept: list[Tensor] = []
+
+    def record(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        (outputs,) = next(node.args for node in graph.graph.nodes if node.op == "output")
+        results = {node for node in cast("tuple[object, ...]", outputs) if isinstance(node, torch.fx.Node)}
+        kept.extend(node.meta["val"] for node in results if node.op != "placeholder")
+        return graph.forward
+
+    backend = aot_autograd(
+        fw_compiler=record, bw_compiler=lambda graph, _: graph.forward, partition_fn=min_cut_rematerialization_partition
+    )
+    torch.compile(call, backend=backend)(*inputs)
+    return [each for each in kept if isinstance(each, Tensor)]
+
+
+@pytest.fixture
+def attention_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention that the compiler does not take apart, as that of a GPU, whose backward takes what it was given."""
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        return attention_reference(query, key, value, bias)
+
+    def attend_backward(gradient: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+        with torch.enable_grad():
+            given = [each.detach().requires_grad_() for each in inputs]
+            return list(torch.autograd.grad(attend(*given), given, gradient))
+
+    whole = torch.library.custom_op("tests::attend", attend, mutates_args=())
+    derived = torch.library.custom_op("tests::attend_backward", attend_backward, mutates_args=())
+    whole.register_fake(lambda query, *_: torch.empty_like(query))
+    derived.register_fake(lambda _, inputs: [torch.empty_like(each) for each in inputs])
+    whole.register_autograd(
+        lambda ctx, gradient: tuple(derived(gradient, list(ctx.saved_tensors))),
+        setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),  # noqa: ARG005 - their names
+    )
+    monkeypatch.setattr("dat_cli.ops.patches.attention", whole)
+
+
+@pytest.mark.usefixtures("attention_in_one")
+def test_compiled_for_it_copies_of_tiles_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = (torch.randn(2, 24, 24, 2, 8, requires_grad=True) for _ in range(3))
+    table = torch.randn(2, 13, 13, requires_grad=True)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
+        return neighborhood_attention(query, key, value, table, 7)
+
+    along = Tiles.along(24, 7)
+    copied = 2 * (along.number * along.keys) ** 2 * 2 * 8
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    sizes = [each.numel() for each in kept_by_compiler(attend, query, key, value, table)]
+    assert along.number > 1
+    assert sizes
+    assert copied not in sizes
+
+
+def test_compiled_for_it_convolutions_take_what_others_take_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = DepthwiseConv(8, 3), torch.randn(2, 14, 14, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        expected = layer(x)
+        monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+        found = torch.compile(layer, backend="aot_eager", fullgraph=True)(x)
+    assert expected.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.01)
+
+
+def test_compiled_for_it_maps_to_sample_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = create_model("dat_pp_tiny", img_size=64).stages[2].get_submodule("blocks.1.attention")
+    x = torch.randn(2, 4, 4, get_variant("dat_pp_tiny").dims[2], requires_grad=True)
+    monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
+    shapes = [tuple(each.shape) for each in kept_by_compiler(block, x)]
+    assert shapes
+    assert (2 * 4, 64, 4, 4) not in shapes
