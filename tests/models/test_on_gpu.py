@@ -22,6 +22,10 @@ from dat_cli.ops.attention import attention_reference
 from dat_cli.ops.neighborhood import neighborhood_attention
 from dat_cli.ops.tiles import Tiles
 
+told_apart = pytest.mark.skipif(
+    not hasattr(torch.compiler, "is_exporting"), reason="this torch does not tell compiling from exporting"
+)
+
 
 def moved(network: nn.Module, device: str) -> nn.Module:
     """The network with parameters that have no memory; inside a FakeTensorMode."""
@@ -116,6 +120,7 @@ def test_a_trace_of_it_can_be_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     torch.testing.assert_close(torch.jit.load(tmp_path / "network.pt")(image), network(image), rtol=1e-4, atol=1e-4)
 
 
+@told_apart
 def test_its_ways_when_compiled_are_not_taken_for_the_plain_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dat_cli.ops.circumstances._NO_GPUS", ())
     seen: set[str] = set()
@@ -135,6 +140,7 @@ def test_its_ways_when_compiled_are_not_taken_for_the_plain_arithmetic(monkeypat
     assert not any("lerp" in each for each in seen)
 
 
+@told_apart
 def test_a_function_s_gradient_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     block = double(create_model("dat_pp_tiny", img_size=64).stages[2].get_submodule("blocks.1"))
     x = torch.randn(1, 4, 4, get_variant("dat_pp_tiny").dims[2], dtype=torch.float64)
@@ -178,7 +184,8 @@ def attention_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
             return list(torch.autograd.grad(attend(*given), given, gradient))
 
     whole = torch.library.custom_op("tests::attend", attend, mutates_args=())
-    derived = torch.library.custom_op("tests::attend_backward", attend_backward, mutates_args=())
+    schema = "(Tensor gradient, Tensor[] inputs) -> Tensor[]"
+    derived = torch.library.custom_op("tests::attend_backward", attend_backward, mutates_args=(), schema=schema)
     whole.register_fake(lambda query, *_: torch.empty_like(query))
     derived.register_fake(lambda _, inputs: [torch.empty_like(each) for each in inputs])
     whole.register_autograd(
@@ -188,6 +195,7 @@ def attention_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dat_cli.ops.patches.attention", whole)
 
 
+@told_apart
 @pytest.mark.usefixtures("attention_in_one")
 def test_compiled_for_it_copies_of_tiles_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = (torch.randn(2, 24, 24, 2, 8, requires_grad=True) for _ in range(3))
@@ -215,6 +223,7 @@ def test_compiled_for_it_convolutions_take_what_others_take_under_autocast(monke
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.01)
 
 
+@told_apart
 def test_compiled_for_it_maps_to_sample_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     block = create_model("dat_pp_tiny", img_size=64).stages[2].get_submodule("blocks.1.attention")
     x = torch.randn(2, 4, 4, get_variant("dat_pp_tiny").dims[2], requires_grad=True)
