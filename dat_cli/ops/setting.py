@@ -6,7 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_plain = os.environ.get("DAT_ARITHMETIC") == "reference"
+from dat_cli.errors import UsageError
+
+_ARITHMETICS = {"": False, "fast": False, "reference": True}
+
+
+def _is_asked_for() -> bool:
+    asked = os.environ.get("DAT_ARITHMETIC", "")
+    if asked not in _ARITHMETICS:
+        raise UsageError(f"DAT_ARITHMETIC is {asked!r}", hint="set it to reference, or to fast, which is what it is unset")
+    return _ARITHMETICS[asked]
+
+
+_plain = _is_asked_for()
 
 
 def is_reference() -> bool:
