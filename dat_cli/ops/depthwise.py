@@ -81,7 +81,7 @@ def unrolled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _as_convolved(x: Tensor) -> Tensor:
     """In the type that a convolution takes it in under autocast, which for the backward keeps half as much."""
-    lower = x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type)
+    lower = x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type)
     return x.to(torch.get_autocast_dtype(x.device.type)) if lower else x
 
 

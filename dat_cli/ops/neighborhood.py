@@ -106,7 +106,7 @@ def _attend_tiles(
         attended = _attend_copies(tiles, q, k, v, bias, kinds)
     else:
         queries, keys, values = of_queries(query), of_keys(key), of_keys(value)
-        attended = query.new_empty([queries.shape[i] for i in (0, 1, 4, 2, 5, 3, 6)])
+        attended = query.new_empty([queries.shape[i] for i in (0, 1, 4, 2, 5, 3, 6)])  # (B, Ty, T, Tx, T', h, d)
         parts = zip(*(x.split(most, dim=1) for x in (queries, keys, values, attended)), kinds.split(most), strict=True)
         for q, k, v, into, of_rows in parts:
             into.copy_(_attend_copies(tiles, _copied(q), _copied(k), _copied(v), bias, of_rows))

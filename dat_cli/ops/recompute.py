@@ -31,7 +31,7 @@ def recomputed_on_gpu(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor
 
 
 def recomputed_if_compiled(compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """The same where a compiler for a GPU would keep copies; not compiled, what takes them keeps them all the same."""
+    """The same for copies that a compiler would keep; in eager form whatever takes them keeps them anyway."""
     return recomputed_on_gpu(compute, *inputs) if is_compiled() else compute(*inputs)
 
 

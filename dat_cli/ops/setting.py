@@ -14,7 +14,9 @@ _ARITHMETICS = {"": False, "fast": False, "reference": True}
 def _is_asked_for() -> bool:
     asked = os.environ.get("DAT_ARITHMETIC", "")
     if asked not in _ARITHMETICS:
-        raise UsageError(f"DAT_ARITHMETIC is {asked!r}", hint="set it to reference, or to fast, which is what it is unset")
+        raise UsageError(
+            f"DAT_ARITHMETIC is {asked!r}", hint="set it to reference, or to fast, which is what it is unset"
+        )
     return _ARITHMETICS[asked]
 
 

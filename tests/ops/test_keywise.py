@@ -52,15 +52,15 @@ def test_pieces_are_added_where_they_were_taken_from(wide: int, beyond: int) -> 
     columns = torch.randint(0, 35, (count,), dtype=torch.int32) + beyond
     maps = torch.randn(heads, 24, int(columns.max()) + wide)
     expected = maps.clone()
-    pieces = Pieces(heads, rows, columns, high, wide)
+    pieces = Pieces(maps, rows, columns, high, wide)
     for band in (slice(0, 3), slice(3, high)):  # the rows of pieces, some at a time
         for some in (slice(0, 10), slice(10, count)):
             of_band = band.stop - band.start
-            room = pieces.room(rows[some] + band.start, columns[some], of_band)
+            block = pieces.block(rows[some] + band.start, columns[some], of_band)
             for head in range(heads):
                 values = torch.randn(len(rows[some]), of_band, wide)
-                room.pieces.copy_(values.flatten(0, 1))
-                room.add(head)
+                block.pieces.copy_(values.flatten(0, 1))
+                block.add(head)
                 for row, column, piece in zip(rows[some].tolist(), columns[some].tolist(), values, strict=True):
                     expected[head, row + band.start : row + band.stop, column : column + wide] += piece
     pieces.add_to(maps)

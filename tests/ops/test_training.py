@@ -177,13 +177,15 @@ def test_a_network_learns_what_the_plain_arithmetic_would(name: str) -> None:
     torch.testing.assert_close(result_and_gradients(compute, inputs), plain, rtol=1e-3, atol=1e-4)
 
 
-@pytest.fixture
-def keywise(small_maps_keywise: list[bool], monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+@pytest.fixture(params=[15, 40])  # in bands of one row, and of two rows or what is left
+def keywise(
+    request: pytest.FixtureRequest, small_maps_keywise: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> list[bool]:
     """Small maps are attended as large ones are, in several blocks."""
     monkeypatch.setattr("dat_cli.ops.keywise.bias._STEPS", 100)
     monkeypatch.setattr("dat_cli.ops.keywise.group._KEYS", 3)
     monkeypatch.setattr("dat_cli.ops.keywise.group._MOST_KEYS", 3)
-    monkeypatch.setattr("dat_cli.ops.keywise.group._PAIRS", 15)
+    monkeypatch.setattr("dat_cli.ops.keywise.group._PAIRS", request.param)
     return small_maps_keywise
 
 
@@ -228,6 +230,27 @@ def test_positions_on_cells_move_as_in_sampling(
         by_keys[-1], by_pairs[-1] = (cast("Tensor", found[-1])[..., 1] for found in (by_keys, by_pairs))
     torch.testing.assert_close(by_keys, by_pairs, rtol=1e-4, atol=1e-5)
     assert len(keywise) == 2
+
+
+@pytest.mark.parametrize("default", [torch.float16, torch.float64, torch.device("meta")])
+def test_large_maps_learn_the_same_whatever_new_tensors_are_by_default(
+    default: torch.dtype | torch.device, keywise: list[bool]
+) -> None:
+    inputs = pairs((9, 7))
+    weights = torch.randn(2, 5, 4, 6, 8)
+    expected = torch.autograd.grad(attended(*inputs), inputs, weights)
+    dtype = torch.get_default_dtype()
+    try:
+        if isinstance(default, torch.device):
+            torch.set_default_device(default)
+        else:
+            torch.set_default_dtype(default)
+        found = torch.autograd.grad(attended(*inputs), inputs, weights)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(dtype)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert keywise == [True] * 12
 
 
 def test_scores_whose_powers_overflow_learn_by_pairs(keywise: list[bool]) -> None:

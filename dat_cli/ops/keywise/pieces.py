@@ -12,37 +12,44 @@ _STRIP = 16  # columns: pieces that begin within one are added up before they ar
 class Pieces:
     """The sums of pieces, for each head.
 
-    The rows of all pieces that fall on the same row of the map, and begin within the same strip of it, are moved to
-    where the strip begins and added up. Only those sums, which are few, are then added to the map, in which strips and
-    what hangs over them overlap.
+    The rows of pieces that fall on the same row of the map, and begin within the same strip of it, are moved to where
+    the strip begins and added up. Only those sums are then added to the map, in which strips and what hangs over them
+    overlap. They are few if pieces that are added together lie near each other.
 
     Args:
-        heads: h.
+        maps: (h, H', W'), of whose kind the sums are.
         rows: Where pieces begin, (N,), of 0 or more; int32.
         columns: The same.
         high: H, of the highest piece.
         wide: W, of each piece.
     """
 
-    def __init__(self, heads: int, rows: Tensor, columns: Tensor, high: int, wide: int) -> None:
+    def __init__(self, maps: Tensor, rows: Tensor, columns: Tensor, high: int, wide: int) -> None:
         self._top, bottom = _range(rows)
         self._left, right = _range(columns // _STRIP)
-        self._sums = torch.zeros(heads, right - self._left + 1, bottom - self._top + high, wide + _STRIP - 1)
-        self._memory = torch.zeros(0)
+        strips, tall, width = right - self._left + 1, bottom - self._top + high, wide + _STRIP - 1
+        self._sums = maps.new_zeros(len(maps), strips, tall, width)
+        self._memory = maps.new_zeros(0)
 
-    def room(self, rows: Tensor, columns: Tensor, high: int) -> Room:
-        """For pieces, of any head, that begin there, (N,), and are so high."""
-        top, bottom = _range(rows)
-        sums = self._sums[:, :, top - self._top : bottom - self._top + high]
+    def block(self, rows: Tensor, columns: Tensor, high: int) -> Block:
+        """Some pieces that begin there, (N',), and are so high; to be done with before the next block.
+
+        In memory zeros stand before each row of a piece: one strip less a column. So from a row of the memory that
+        begins a little earlier, a piece is seen moved to the right.
+        """
+        (top, bottom), (left, right) = _range(rows), _range(columns // _STRIP)
+        sums = self._sums[:, left - self._left : right - self._left + 1, top - self._top : bottom - self._top + high]
         strips, tall, width = sums.shape[1:]
-        down = (rows - top)[:, None] + torch.arange(high, dtype=torch.int32)
-        places, order = ((columns // _STRIP - self._left)[:, None] * tall + down).flatten().sort(stable=True)
+        down = (rows - top)[:, None] + torch.arange(high, dtype=torch.int32, device=rows.device)  # (N', H)
+        # Sorted so that nothing but what is given decides in which order sums are taken.
+        places, order = ((columns // _STRIP - left)[:, None] * tall + down).flatten().sort(stable=True)
         counts = places.bincount(minlength=strips * tall)
-        size = _STRIP - 1 + len(places) * width
+        size = len(places) * width + _STRIP - 1
         if len(self._memory) != size:
-            self._memory = torch.zeros(size)
-        starts = torch.arange(_STRIP - 1, size, width, dtype=torch.int32).view(down.shape) - (columns % _STRIP)[:, None]
-        return Room(self._memory, sums, starts.flatten()[order], (counts.cumsum(0) - counts).int())
+            self._memory = sums.new_zeros(size)
+        begin = torch.arange(_STRIP - 1, size, width, dtype=torch.int32, device=rows.device).view(down.shape)
+        begin = (begin - (columns % _STRIP)[:, None]).flatten()[order]
+        return Block(self._memory, sums, begin, (counts.cumsum(0) - counts).int())
 
     def add_to(self, maps: Tensor) -> None:
         """Add the sums to (h, H', W')."""
@@ -52,28 +59,28 @@ class Pieces:
             place.add_(sums[..., : place.shape[-1]])
 
 
-class Room:
-    """Where pieces of one head are written, to be added up.
+class Block:
+    """Where some pieces of one head are written, to be added up.
 
     Args:
-        memory: Zeros where nothing is written.
+        memory: Zeros, and in between, where rows of pieces are written.
         sums: (h, strips, tall, W + strip - 1).
-        starts: In the memory, of the rows of pieces, moved to where strips begin, in the order of places in the sums.
-        bags: Of each place, the first of its rows.
+        begin: Where in the memory rows begin that are moved to their strip, in the order of places in the sums.
+        first: Of each place, the first of its rows.
     """
 
-    def __init__(self, memory: Tensor, sums: Tensor, starts: Tensor, bags: Tensor) -> None:
-        self._sums, self._starts, self._bags = sums, starts, bags
+    def __init__(self, memory: Tensor, sums: Tensor, begin: Tensor, first: Tensor) -> None:
+        self._sums, self._begin, self._first = sums, begin, first
         width = sums.shape[-1]
-        self._windows = memory.as_strided((len(memory) - width + 1, width), (1, 1))
-        self._in_order = torch.arange(len(starts), dtype=torch.int32)
+        self._rows = memory.as_strided((len(memory) - width + 1, width), (1, 1))
+        self._in_order = torch.arange(len(begin), dtype=torch.int32, device=begin.device)
         self.pieces = memory[_STRIP - 1 :].view(-1, width)[:, : width - _STRIP + 1]
-        """(N H, W), each row of which has zeros before and behind it."""
+        """(N' H, W)."""
 
     def add(self, head: int) -> None:
         """Add what is there now to the sums of this head."""
-        rows = self._windows.index_select(0, self._starts)
-        sums = F.embedding_bag(self._in_order, rows, self._bags, mode="sum")
+        moved = self._rows.index_select(0, self._begin)
+        sums = F.embedding_bag(self._in_order, moved, self._first, mode="sum")
         self._sums[head].add_(sums.view_as(self._sums[head]))
 
 

@@ -48,7 +48,7 @@ class ShiftedKeys:
         (self.row, self._down), (self.column, across) = whole.rows.place(y), whole.columns.place(x)
         self.across_steps = across[:, :, None].unbind()
         """Shares that ``between`` takes along rows."""
-        rows = self.row[:, None] + torch.arange(whole.rows.cells, dtype=torch.int32)
+        rows = self.row[:, None] + torch.arange(whole.rows.cells, dtype=torch.int32, device=y.device)
         self._rows = rows * whole.table.shape[2] + self.column[:, None]  # where those of pieces begin, (N, H + steps)
 
     def of(self, head: int, rows: slice) -> Tensor:
@@ -82,7 +82,7 @@ class _Axis:
         self.cells = len(points) + self.steps
         """That a key may see."""
         self.moved = -(size - 1) / 4
-        """By so many of them, if the key moves by 1."""
+        """How many cells a key's place in the table moves by if its position moves by 1."""
 
     def place(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """The first cell of the padded table that keys (N,) see, (N,), and how much of each next one queries take.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dat_cli.ops.keywise.between import between, slopes, spread, taken
-from dat_cli.ops.keywise.pieces import Pieces, Room
+from dat_cli.ops.keywise.pieces import Block, Pieces
 from dat_cli.ops.keywise.shifted import Shifted, ShiftedKeys
 
 
@@ -23,31 +23,38 @@ class ShiftedGradients:
     def __init__(self, whole: Shifted, key_points: Tensor) -> None:
         self._whole, self._of_points = whole, torch.zeros_like(key_points)
         every = whole.of_keys(key_points)
-        self._pieces = Pieces(len(whole.table), every.row, every.column, whole.rows.cells, whole.columns.cells)
+        self._pieces = Pieces(whole.table, every.row, every.column, whole.rows.cells, whole.columns.cells)
 
     def of_block(self, bias: ShiftedKeys, keys: slice, rows: slice) -> BlockGradients:
-        """For some keys, with their bias, and some rows of queries."""
+        """For some keys, with their bias, and some rows of queries; to be done with before the next block."""
         high = rows.stop - rows.start + self._whole.rows.steps
-        room = self._pieces.room(bias.row + rows.start, bias.column, high)
-        return BlockGradients(bias, rows, room, self._of_points[keys].unbind(-1))
+        block = self._pieces.block(bias.row + rows.start, bias.column, high)
+        return BlockGradients(bias, rows, block, self._of_points[keys].unbind(-1))
 
     def table(self) -> Tensor:
-        """(h, 2 H0 - 1, 2 W0 - 1)."""
+        """That of the table after all blocks, (h, 2 H0 - 1, 2 W0 - 1)."""
         padded = torch.zeros_like(self._whole.table)
         self._pieces.add_to(padded)
         return self._whole.cropped(padded)
 
     def points(self) -> Tensor:
-        """(N, 2)."""
+        """That of the positions after all blocks, (N, 2)."""
         moved = self._whole.rows.moved, self._whole.columns.moved
         return self._of_points * self._of_points.new_tensor(moved)
 
 
 class BlockGradients:
-    """Of some keys and some rows of queries."""
+    """Of some keys and some rows of queries.
 
-    def __init__(self, bias: ShiftedKeys, rows: slice, room: Room, of_points: tuple[Tensor, ...]) -> None:
-        self._bias, self._rows, self._room, self._of_points = bias, rows, room, of_points
+    Args:
+        bias: Of the keys.
+        rows: Of queries.
+        block: Where the gradients of pieces of the table go.
+        of_points: Where those of the keys' y and x, in cells, are added to, (N,) each.
+    """
+
+    def __init__(self, bias: ShiftedKeys, rows: slice, block: Block, of_points: tuple[Tensor, ...]) -> None:
+        self._bias, self._rows, self._block, self._of_points = bias, rows, block, of_points
         self._down, self._across = bias.down_steps(rows), bias.across_steps
         # On a cell that is the next one, as in sampling, if there is one.
         self._down_arrived, self._across_arrived = (
@@ -66,7 +73,7 @@ class BlockGradients:
             self._of_points[0].add_(slopes(sideways, self._down_arrived, 1).mul_(gradient).sum(dim=(1, 2)))
             spread(gradient, self._down_parts, 1, upward)
             self._of_points[1].add_(slopes(seen, self._across_arrived, 2).mul_(upward).sum(dim=(1, 2)))
-            spread(upward, self._across_parts, 2, self._room.pieces.view(seen.shape))
-            self._room.add(head)
+            spread(upward, self._across_parts, 2, self._block.pieces.view(seen.shape))
+            self._block.add(head)
 
         return found.flatten(1), backward
