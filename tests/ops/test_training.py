@@ -177,7 +177,7 @@ def test_a_network_learns_what_the_plain_arithmetic_would(name: str) -> None:
     torch.testing.assert_close(result_and_gradients(compute, inputs), plain, rtol=1e-3, atol=1e-4)
 
 
-@pytest.fixture(params=[15, 40])  # in bands of one row, and of two rows or what is left
+@pytest.fixture(params=[15, 40])  # of 5 rows, bands of 1, or 3 and 2, with one thread; of 2, 2 and 1, or 5, with two
 def keywise(
     request: pytest.FixtureRequest, small_maps_keywise: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> list[bool]:
